@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Values that the device side chose.
+
+use crate::prelude::*;
+
+/// A value that was read from the device and has not been checked yet.
+///
+/// The only way to the value is [`Untrusted::validate`], so that there is one read and one check,
+/// and everything behind the check works on a plain value. It has no `Debug` and no comparison on
+/// purpose: these would be ways around the check.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::virtio::Untrusted;
+///
+/// fn block_size(raw: Untrusted<u32>) -> Result<u32> {
+///     raw.validate(|v| {
+///         if v.is_power_of_two() && (512..=4096).contains(&v) {
+///             Ok(v)
+///         } else {
+///             Err(EINVAL)
+///         }
+///     })
+/// }
+///
+/// assert_eq!(block_size(Untrusted::new(4096)), Ok(4096));
+/// assert_eq!(block_size(Untrusted::new(513)), Err(EINVAL));
+/// # Ok::<(), Error>(())
+/// ```
+#[must_use]
+pub struct Untrusted<T>(T);
+
+impl<T> Untrusted<T> {
+    /// Marks `value` as chosen by the device side.
+    #[inline]
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// Gives the value to `check`, and returns what `check` makes of it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `check` returns.
+    #[inline]
+    pub fn validate<U>(self, check: impl FnOnce(T) -> Result<U>) -> Result<U> {
+        check(self.0)
+    }
+}
