@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rust virtio driver sample.
+//!
+//! Binds to an entropy device and asks it once for some bytes. A driver that does this for a
+//! living is `drivers/char/hw_random/virtio_rng_rust.rs`.
+
+use kernel::{
+    device::Core,
+    prelude::*,
+    sync::Arc,
+    time::msecs_to_jiffies,
+    virtio::{
+        self,
+        DeviceBuffer,
+        Negotiated,
+        NoFeatures,
+        QueueSet,
+        Ring,
+        VirtQueue, //
+    }, //
+};
+
+const BYTES: u32 = 32;
+
+/// What the device sent back, and what the lock of the queue protects.
+#[derive(Default)]
+struct Reply(Option<KBox<DeviceBuffer>>);
+
+impl virtio::Handler for Reply {
+    type Buffer = KBox<DeviceBuffer>;
+
+    fn used(&mut self, ring: &mut Ring<'_, Self::Buffer>) {
+        self.0 = ring.pop();
+    }
+
+    fn unused(&mut self, _buffer: Self::Buffer) {}
+}
+
+struct SampleDriver {
+    queue: Arc<VirtQueue<Reply>>,
+}
+
+kernel::virtio_device_table!(ID_TABLE, [virtio::DeviceId::ENTROPY]);
+
+impl virtio::Driver for SampleDriver {
+    type Features = NoFeatures;
+    type Data<'bound> = Self;
+    type ClassDevice<'bound> = ();
+
+    const ID_TABLE: virtio::IdTable = &ID_TABLE;
+
+    fn probe<'bound>(
+        vdev: &'bound virtio::Device<Core<'_>>,
+        _features: Negotiated<NoFeatures>,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        let mut set = QueueSet::new();
+        let queue = set.add(c"requests", Reply::default())?;
+        vdev.find_vqs(set)?;
+        Ok(Self { queue })
+    }
+
+    fn register<'bound>(vdev: &'bound virtio::Device<Core<'_>>, data: Pin<&Self>) -> Result {
+        let buffer = DeviceBuffer::new(BYTES, GFP_KERNEL)?;
+        let posted = data.queue.lock().split().1.post(buffer);
+        posted.map_err(|e| e.reason)?;
+
+        // The buffer is the device's now. It comes back through `Reply::used`.
+        let reply = data
+            .queue
+            .wait_until(msecs_to_jiffies(1000), |queue| queue.split().0 .0.take())?
+            .ok_or(ETIMEDOUT)?;
+
+        dev_info!(
+            vdev.as_ref(),
+            "asked for {} bytes, got {} bytes\n",
+            reply.asked(),
+            reply.written()
+        );
+        Ok(())
+    }
+}
+
+kernel::module_virtio_driver! {
+    type: SampleDriver,
+    name: "rust_driver_virtio",
+    authors: ["Rust virtio contributors"],
+    description: "Rust virtio driver sample",
+    license: "GPL",
+}
