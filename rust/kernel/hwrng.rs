@@ -30,9 +30,10 @@ use crate::{
 pub trait Rng: Send + Sync + 'static {
     /// Writes random bytes to the start of `dst` and returns how many.
     ///
-    /// `dst` has at least 32 bytes. With `wait`, block until there is at least one byte; a call
-    /// that returns `Ok(0)` nevertheless is repeated by the core, which checks for signals in
-    /// between and lets other readers go first. Without `wait`, return `Ok(0)` if there is none.
+    /// `dst` has at least 32 bytes, all of them zero. With `wait`, block until there is at least
+    /// one byte. `Ok(0)` means that there is still none: a reader of `/dev/hwrng` calls again, after
+    /// it checked for signals and let other readers go first; the task that feeds the entropy pool
+    /// sleeps for ten seconds first. Without `wait`, return `Ok(0)` if there is none.
     ///
     /// Process context; may sleep if `wait` is set. The core calls it from one task at a time.
     ///
@@ -141,7 +142,10 @@ impl<T: Rng> Registration<T> {
         let rng = unsafe { &(*container_of!(Opaque::cast_from(hwrng), Inner<T>, hwrng)).rng };
         // SAFETY: By the requirements of this function. What the core lends is memory from
         // `kmalloc()`, in which any byte is a valid `u8`.
-        let dst = unsafe { core::slice::from_raw_parts_mut(dst.cast(), max) };
+        let dst: &mut [u8] = unsafe { core::slice::from_raw_parts_mut(dst.cast(), max) };
+        // It holds what an earlier reader got. A driver that claims more than it wrote must not
+        // give that away.
+        dst.fill(0);
         // A driver that claims to have written more than it could is not believed.
         from_result(|| Ok(rng.read(dst, wait)?.min(max) as c_int))
     }

@@ -36,6 +36,7 @@
 //! A device can always refuse to work, and it can send any bytes as payload: denial of service and
 //! wrong data are the device side's to decide. Waiting is bounded and killable, see
 //! [`VirtQueue::wait_until`].
+//! Neither can this module mend what the C core or a transport does with a lie.
 //!
 //! # Examples
 //!
@@ -67,7 +68,10 @@ pub use self::{
         Buffer,
         DeviceBuffer, //
     },
-    config::ConfigInt,
+    config::{
+        ConfigInt,
+        CONFIG_SIZE, //
+    },
     device::Device,
     driver::Driver,
     features::{

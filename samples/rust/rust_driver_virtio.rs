@@ -31,7 +31,9 @@ impl virtio::Handler for Reply {
     type Buffer = KBox<DeviceBuffer>;
 
     fn used(&mut self, ring: &mut Ring<'_, Self::Buffer>) {
-        self.0 = ring.pop();
+        while let Some(buffer) = ring.pop() {
+            self.0 = Some(buffer);
+        }
     }
 
     fn unused(&mut self, _buffer: Self::Buffer) {}
@@ -68,7 +70,7 @@ impl virtio::Driver for SampleDriver {
         // The buffer is the device's now. It comes back through `Reply::used`.
         let reply = data
             .queue
-            .wait_until(msecs_to_jiffies(1000), |queue| queue.split().0 .0.take())?
+            .wait_until(msecs_to_jiffies(1000), |reply, _ring| reply.0.take())?
             .ok_or(ETIMEDOUT)?;
 
         dev_info!(

@@ -5,8 +5,9 @@
 //! Reads ahead: while someone reads, requests of up to a page are kept in flight, so that a reader
 //! of 64 bytes does not wait for one round trip to the device each time.
 //!
-//! What the device sends is used as it is. A device that lies about the length of a reply makes
-//! the reader see zeros, never other memory.
+//! What the device sends is used as it is, and credited in full, as in virtio-rng.c: where the host
+//! is not trusted, it must not be the only source of entropy (see `rng_quality` in sysfs). A device
+//! that lies about the length of a reply makes the reader see zeros, never other memory.
 //!
 //! Specification: Virtio 1.3, section 5.4.
 
@@ -126,8 +127,7 @@ use pace::Pace;
 const MAX_BUFFERS: usize = 8;
 
 /// How long one call of the hwrng core waits, in milliseconds. The core calls again; in between it
-/// lets signals, the freezer and other readers have their turn. This is also how long it takes to
-/// notice a queue that broke without an interrupt.
+/// lets signals, the freezer and other readers have their turn.
 const WAIT: u32 = 500;
 
 /// After so many empty replies in a row, reads fail until the device sends something.
@@ -297,10 +297,7 @@ impl hwrng::Rng for Reader {
 
         self.queue.lock().split().0.pace.begin();
         self.queue
-            .wait_until(timeout, |queue| {
-                let (store, mut ring) = queue.split();
-                Self::attempt(store, &mut ring, dst)
-            })?
+            .wait_until(timeout, |store, ring| Self::attempt(store, ring, dst))?
             .unwrap_or(Ok(0))
             .inspect_err(|&e| {
                 if e == EIO {

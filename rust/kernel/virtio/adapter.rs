@@ -6,7 +6,10 @@
 use super::{
     device::Device,
     driver::Driver,
-    features::FeatureSet, //
+    features::{
+        assert_valid,
+        FeatureSet, //
+    }, //
 };
 use crate::{
     bindings,
@@ -55,6 +58,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         name: &'static CStr,
         module: &'static ThisModule,
     ) -> Result {
+        const { assert_valid(T::Features::TABLE) };
         let features = T::Features::TABLE;
         let features_len = features.len().try_into()?;
 
@@ -69,8 +73,6 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*vdrv).remove = Some(Self::remove_callback);
             (*vdrv).freeze = Some(Self::freeze_callback);
             (*vdrv).restore = Some(Self::restore_callback);
-            (*vdrv).reset_prepare = Some(Self::freeze_callback);
-            (*vdrv).reset_done = Some(Self::restore_callback);
         }
 
         // SAFETY: `vdrv` is a valid `DriverType` that stays in place until `unregister`.
@@ -157,7 +159,8 @@ impl<T: Driver> Adapter<T> {
     extern "C" fn freeze_callback(vdev: *mut bindings::virtio_device) -> c_int {
         // SAFETY: This is a callback of the bus.
         let vdev = unsafe { Self::device(vdev) };
-        // SAFETY: The device was probed.
+        // SAFETY: The device was probed: while the system goes to sleep and wakes up, the driver
+        // core neither probes nor unbinds.
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {
@@ -170,7 +173,7 @@ impl<T: Driver> Adapter<T> {
     extern "C" fn restore_callback(vdev: *mut bindings::virtio_device) -> c_int {
         // SAFETY: This is a callback of the bus.
         let vdev = unsafe { Self::device(vdev) };
-        // SAFETY: The device was probed.
+        // SAFETY: As in `freeze_callback`.
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {

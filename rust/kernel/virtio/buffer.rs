@@ -65,12 +65,15 @@ pub unsafe trait Buffer: Send + 'static {
 /// * `mem` is the start of a [`KVec<u8>`] of length and capacity `capacity`, all of it
 ///   initialised, that this object owns. `capacity` is not 0.
 /// * `taken <= written <= asked <= capacity`, and `asked` is not 0.
+/// * Nothing was posted or written behind the first `dirty` bytes since they were wiped, and
+///   `written <= dirty <= capacity`.
 pub struct DeviceBuffer {
     mem: NonNull<u8>,
     capacity: u32,
     asked: u32,
     written: u32,
     taken: u32,
+    dirty: u32,
 }
 
 // SAFETY: The object owns its memory, which can be freed from any thread.
@@ -111,6 +114,7 @@ impl DeviceBuffer {
                 asked: capacity,
                 written: 0,
                 taken: 0,
+                dirty: 0,
             },
         ))
     }
@@ -159,14 +163,16 @@ impl DeviceBuffer {
 
     /// Wipes everything that was offered to the device, and empties the buffer.
     pub fn wipe(&mut self) {
-        self.zero(0, self.asked as usize);
+        // INVARIANT: What `dirty` stands for is wiped; the other counters are 0.
+        self.zero(0, self.dirty as usize);
+        self.dirty = 0;
         self.written = 0;
         self.taken = 0;
     }
 
     fn zero(&mut self, from: u32, count: usize) {
         debug_assert!(from as usize + count <= self.capacity as usize);
-        // SAFETY: All callers pass a range that ends at `written` or `asked` at most, which by the
+        // SAFETY: All callers pass a range that ends at `written` or `dirty` at most, which by the
         // type invariant is inside the memory that this object owns.
         //
         // `memzero_explicit()` is a C function, so the write is not optimised out when the memory
@@ -209,6 +215,8 @@ unsafe impl Buffer for KBox<DeviceBuffer> {
     #[inline]
     fn device_writable(&mut self) -> (NonNull<u8>, u32) {
         self.wipe();
+        // INVARIANT: `asked` is at most `capacity`.
+        self.dirty = self.asked;
         (self.mem, self.asked)
     }
 
@@ -221,6 +229,6 @@ unsafe impl Buffer for KBox<DeviceBuffer> {
     fn set_written(&mut self, written: u32) {
         // INVARIANT: Nothing was taken since `device_writable`, and `written` is limited here too.
         self.taken = 0;
-        self.written = written.min(self.asked);
+        self.written = written.min(self.dirty);
     }
 }

@@ -93,7 +93,7 @@ pub trait Driver: 'static {
         let _ = (vdev, data);
     }
 
-    /// Called before the system sleeps (or the transport resets the device).
+    /// Called before the system sleeps.
     ///
     /// The class devices stay registered. After this returned, the queues end as in a removal, and
     /// the buffers in flight go back to their handlers.

@@ -20,6 +20,18 @@ pub trait FeatureSet: Copy + 'static {
     fn bit(self) -> u32;
 }
 
+/// Ends the compilation if a bit of `table` is not for device types to define.
+pub(super) const fn assert_valid(table: &[u32]) {
+    let mut i = 0;
+    while i < table.len() {
+        assert!(
+            matches!(table[i], 0..=23 | 50..=127),
+            "not a device-specific feature bit"
+        );
+        i += 1;
+    }
+}
+
 /// For a driver without device-specific features.
 #[derive(Clone, Copy)]
 pub enum NoFeatures {}
@@ -76,7 +88,7 @@ impl<F: FeatureSet> Negotiated<F> {
 
     #[inline]
     fn has_bit(&self, bit: u32) -> bool {
-        self.bits & (1 << bit) != 0
+        self.bits.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
     }
 }
 

@@ -5,7 +5,6 @@
 use super::{
     buffer::Buffer,
     ring::{
-        QueueError,
         RawQueue,
         Ring, //
     }, //
@@ -22,12 +21,19 @@ use crate::{
         SpinLockIrq,
         SpinLockIrqGuard, //
     },
-    time::Jiffies, //
+    time::{
+        msecs_to_jiffies,
+        Jiffies,
+        Msecs, //
+    }, //
 };
 use core::{
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
+
+/// How long [`VirtQueue::wait_until`] sleeps at a time, in milliseconds.
+const RECHECK: Msecs = 500;
 
 /// What a driver does when buffers come back.
 ///
@@ -51,7 +57,8 @@ pub trait Handler: Send + Unpin + 'static {
 
 /// What the lock of a queue protects.
 struct Inner<H: Handler> {
-    /// `Some` while the C virtqueue exists.
+    /// `Some` from `attach` to `detach`. The C virtqueue exists for most of that time, and as long
+    /// as the queue is live.
     vq: Option<RawQueue>,
     /// Whether drivers and callbacks may use `vq`.
     live: bool,
@@ -130,9 +137,10 @@ impl<H: Handler> VirtQueue<H> {
     /// Calls `attempt` under the lock until it returns `Some`, and sleeps in between.
     ///
     /// `attempt` is called at once, and again whenever the device used buffers, the queue ended,
-    /// someone called [`wake_all`](Self::wake_all), or `timeout` jiffies passed. What `attempt`
-    /// posts is notified to the device before the task sleeps, so it is called once more then; it
-    /// must not post without bound.
+    /// someone called [`wake_all`](Self::wake_all), or `timeout` jiffies passed; and at least twice
+    /// a second, since a queue can break, or an interrupt be lost, without anyone being told. What
+    /// `attempt` posts is notified to the device before the task sleeps, so it is called once more
+    /// then; it must not post without bound.
     ///
     /// Returns `None` when the time is over.
     ///
@@ -144,12 +152,13 @@ impl<H: Handler> VirtQueue<H> {
     pub fn wait_until<R>(
         &self,
         timeout: Jiffies,
-        mut attempt: impl FnMut(&mut QueueGuard<'_, H>) -> Option<R>,
+        mut attempt: impl FnMut(&mut H, &mut Ring<'_, H::Buffer>) -> Option<R>,
     ) -> Result<Option<R>> {
         let mut left = timeout;
         loop {
             let mut guard = self.lock();
-            if let Some(result) = attempt(&mut guard) {
+            let (handler, mut ring) = guard.split();
+            if let Some(result) = attempt(handler, &mut ring) {
                 return Ok(Some(result));
             }
             if guard.posted {
@@ -159,10 +168,12 @@ impl<H: Handler> VirtQueue<H> {
                 return Ok(None);
             }
             guard.inner.waiters += 1;
-            let woken = self.changed.wait_killable_timeout(&mut guard.inner, left);
+            let slice = left.min(msecs_to_jiffies(RECHECK));
+            let woken = self.changed.wait_killable_timeout(&mut guard.inner, slice);
             guard.inner.waiters -= 1;
-            left = match woken {
-                CondVarTimeoutResult::Woken { jiffies } => jiffies,
+            left -= slice;
+            left += match woken {
+                CondVarTimeoutResult::Woken { jiffies } => jiffies.min(slice),
                 CondVarTimeoutResult::Timeout => 0,
                 CondVarTimeoutResult::Signal { .. } => return Err(ERESTARTSYS),
             };
@@ -186,7 +197,7 @@ impl<H: Handler> VirtQueue<H> {
             return;
         };
         let mut guard = queue.lock();
-        if guard.error() == Some(QueueError::Dead) {
+        if !guard.inner.live {
             return;
         }
         let (handler, mut ring) = guard.split();
@@ -221,12 +232,6 @@ impl<H: Handler> QueueGuard<'_, H> {
         // under the lock. By the invariants of `VirtQueue`, the ring holds only `H::Buffer`.
         let ring = unsafe { Ring::new(vq, &mut self.posted) };
         (&mut inner.handler, ring)
-    }
-
-    /// Why the ring does not work, if it does not.
-    #[inline]
-    pub fn error(&mut self) -> Option<QueueError> {
-        self.split().1.error()
     }
 }
 
@@ -270,11 +275,19 @@ pub(super) trait AnyQueue: Send + Sync {
     /// Ends all use of the queue, and wakes up who waits for it.
     fn stop(&self);
 
-    /// Takes all buffers out of a stopped ring. They are kept, not given back.
-    fn drain(&self);
+    /// Takes all buffers out of the ring. They are kept, not given back.
+    ///
+    /// # Safety
+    ///
+    /// The queue was stopped, a grace period passed, and the device was reset.
+    unsafe fn drain(&self);
 
-    /// Forgets the virtqueue, which was deleted, and gives the drained buffers back.
-    fn detach(&self);
+    /// Forgets the virtqueue, and gives the drained buffers back.
+    ///
+    /// # Safety
+    ///
+    /// The virtqueue was deleted after [`drain`](Self::drain), or there was none.
+    unsafe fn detach(&self);
 }
 
 impl<H: Handler> AnyQueue for VirtQueue<H> {
@@ -304,12 +317,13 @@ impl<H: Handler> AnyQueue for VirtQueue<H> {
         self.changed.notify_all();
     }
 
-    fn drain(&self) {
-        let mut inner = self.inner.lock();
-        let Some(vq) = inner.vq else {
-            return;
-        };
+    unsafe fn drain(&self) {
         loop {
+            // One buffer at a time, so that interrupts are not off for all of them.
+            let mut inner = self.inner.lock();
+            let Some(vq) = inner.vq else {
+                break;
+            };
             // SAFETY: The virtqueue exists, the device is reset, and nobody else uses the queue:
             // it is locked and not live.
             let token = unsafe { bindings::virtqueue_detach_unused_buf(vq.as_ptr()) };
@@ -323,7 +337,7 @@ impl<H: Handler> AnyQueue for VirtQueue<H> {
         }
     }
 
-    fn detach(&self) {
+    unsafe fn detach(&self) {
         loop {
             let mut inner = self.inner.lock();
             inner.vq = None;

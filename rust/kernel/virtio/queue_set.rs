@@ -30,7 +30,7 @@ use core::ptr::{
 /// # Invariants
 ///
 /// `entries[i].queue` and `entries[i].any` are the same object, a [`VirtQueue<H>`], and
-/// `entries[i].callback` is [`VirtQueue::<H>::used_callback`].
+/// `entries[i].callback` is its `used_callback`.
 #[derive(Default)]
 pub struct QueueSet {
     entries: KVec<Entry>,
@@ -138,7 +138,8 @@ impl QueueSet {
         unsafe { bindings::virtio_reset_device(vdev) };
 
         for queue in self.queues() {
-            queue.drain();
+            // SAFETY: All of this was just done.
+            unsafe { queue.drain() };
         }
 
         // SAFETY: `vdev` is valid; the transport's table of operations is complete and constant.
@@ -156,7 +157,8 @@ impl QueueSet {
         // Only now is it sure that the device does not write to the buffers any more: the reset of
         // virtio_uml is local, its back end learns of the end in `del_vqs`.
         for queue in self.queues() {
-            queue.detach();
+            // SAFETY: The virtqueues were just deleted.
+            unsafe { queue.detach() };
         }
     }
 }
@@ -172,8 +174,9 @@ pub(super) unsafe fn of_callback<'a, H: Handler>(
     // SAFETY: `vq` is valid for the duration of the callback, and so is its device. `index` is
     // constant, and `priv` is changed only while the device has no virtqueues.
     let (set, index) = unsafe { ((*(*vq).vdev).priv_.cast::<QueueSet>(), (*vq).index) };
-    // SAFETY: `priv` was set before the virtqueues were made and stays until they are deleted,
-    // which waits for callbacks to end. The set is not changed in between.
+    // SAFETY: `priv` was set before the virtqueues were made, and stays until `del_vqs` returned,
+    // which frees the interrupts and so waits for callbacks to end. The set is not changed in
+    // between.
     let set = unsafe { set.as_ref() }?;
     let entry = set.entries.get(index as usize)?;
     // SAFETY: The set keeps a reference to the queue. By the requirements of this function and the

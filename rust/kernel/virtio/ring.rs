@@ -86,7 +86,8 @@ pub struct Ring<'a, B: Buffer> {
     vq: Option<RawQueue>,
     /// Set when a buffer was posted, so that the device is notified once the lock is dropped.
     posted: &'a mut bool,
-    _buffers: PhantomData<fn(B) -> B>,
+    /// Also keeps the ring on the thread that holds the lock.
+    _buffers: PhantomData<*mut B>,
 }
 
 impl<'a, B: Buffer> Ring<'a, B> {
@@ -147,8 +148,12 @@ impl<'a, B: Buffer> Ring<'a, B> {
             return Err(PostError {
                 reason: match e {
                     code::ENOSPC => QueueError::NoSpace,
-                    code::ENOMEM => QueueError::NoMemory,
-                    _ => QueueError::Broken,
+                    // SAFETY: The queue is live.
+                    code::EIO if unsafe { bindings::virtqueue_is_broken(vq.as_ptr()) } => {
+                        QueueError::Broken
+                    }
+                    // A packed ring answers `EIO` if it could not map the buffer.
+                    _ => QueueError::NoMemory,
                 },
                 // SAFETY: The core did not take the token.
                 buffer: unsafe { B::from_token(token) },
