@@ -14,10 +14,13 @@
 mod pace {
     //! How much to ask of the device ahead of the readers.
 
-    use kernel::time::{
-        Delta,
-        Instant,
-        Monotonic, //
+    use kernel::{
+        prelude::*,
+        time::{
+            Delta,
+            Instant,
+            Monotonic, //
+        }, //
     };
 
     /// The largest request, in bytes.
@@ -51,9 +54,8 @@ mod pace {
             }
         }
 
-        /// A reader comes.
-        pub(super) fn begin(&mut self) {
-            let now = Instant::now();
+        /// A reader comes, at time `now`.
+        pub(super) fn begin(&mut self, now: Instant<Monotonic>) {
             if now - self.last_read > PAUSE {
                 // What is in store counts against the new series.
                 self.asked -= self.consumed;
@@ -89,6 +91,76 @@ mod pace {
             self.consumed += bytes as u64;
         }
     }
+
+    #[kunit_tests(virtio_rng_rust_pace)]
+    mod tests {
+        use super::*;
+
+        /// Lets a device answer all that is asked of it, and reads `size` bytes; returns what was
+        /// asked.
+        fn read(pace: &mut Pace, store: &mut usize, size: usize) -> u32 {
+            let mut asked = 0;
+            while let Some(request) = pace.next_request(size) {
+                pace.requested(request);
+                asked += request;
+            }
+            *store += asked as usize;
+            let got = size.min(*store);
+            *store -= got;
+            pace.consumed(got);
+            asked
+        }
+
+        #[test]
+        fn starts_small() {
+            let mut pace = Pace::new();
+            assert_eq!(pace.next_request(64), Some(64));
+            assert_eq!(read(&mut pace, &mut 0, 64), 128);
+        }
+
+        #[test]
+        fn asks_for_no_more_than_twice() {
+            let (mut pace, mut store) = (Pace::new(), 0);
+            let (mut asked, mut consumed) = (0, 0);
+            for i in 0..1000_usize {
+                let size = 1 + i * 37 % 200;
+                asked += read(&mut pace, &mut store, size) as usize;
+                assert!(asked <= 2 * (consumed + size.max(64)));
+                consumed += size;
+            }
+        }
+
+        #[test]
+        fn grows_to_two_full_requests() {
+            let (mut pace, mut store) = (Pace::new(), 0);
+            for _ in 0..256 {
+                read(&mut pace, &mut store, 64);
+            }
+            assert!(store >= 2 * MAX_REQUEST as usize);
+        }
+
+        #[test]
+        fn a_pause_starts_again() {
+            let (mut pace, mut store) = (Pace::new(), 0);
+            for _ in 0..256 {
+                read(&mut pace, &mut store, 64);
+            }
+            let later = Instant::now() + PAUSE + PAUSE;
+            pace.begin(later);
+            // Nothing is asked for before what is in store was used up.
+            assert_eq!(pace.next_request(64), None);
+        }
+
+        #[test]
+        fn unwritten_bytes_can_be_asked_for_again() {
+            let mut pace = Pace::new();
+            pace.requested(64);
+            pace.requested(64);
+            assert_eq!(pace.next_request(64), None);
+            pace.unwritten(64);
+            assert_eq!(pace.next_request(64), Some(64));
+        }
+    }
 }
 
 use kernel::{
@@ -108,6 +180,7 @@ use kernel::{
     },
     time::{
         msecs_to_jiffies,
+        Instant,
         Jiffies, //
     },
     virtio::{
@@ -295,7 +368,7 @@ impl hwrng::Rng for Reader {
     fn read(&self, dst: &mut [u8], wait: bool) -> Result<usize> {
         let timeout: Jiffies = if wait { msecs_to_jiffies(WAIT) } else { 0 };
 
-        self.queue.lock().split().0.pace.begin();
+        self.queue.lock().split().0.pace.begin(Instant::now());
         self.queue
             .wait_until(timeout, |store, ring| Self::attempt(store, ring, dst))?
             .unwrap_or(Ok(0))
