@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# The front door; what is behind it is scripts/xtask.
+
+XDG_CACHE_HOME ?= $(HOME)/.cache
+RUST_VIRTIO_CACHE ?= $(XDG_CACHE_HOME)/rust-virtio
+export RUST_VIRTIO_CACHE
+# Outside the checkout, which stays clean.
+export CARGO_TARGET_DIR := $(RUST_VIRTIO_CACHE)/cargo-target
+
+program := $(CARGO_TARGET_DIR)/debug/xtask
+xtask := '$(program)' --repo '$(CURDIR)' \
+	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
+
+.PHONY: help run test shell doctor build clean tool
+.NOTPARALLEL:
+
+help:
+	@echo 'make run      boot Linux with the series and show what the drivers do'
+	@echo 'make test     run all tests; ONLY=text: those whose name contains it'
+	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml or uml-debug'
+	@echo 'make doctor   find or install every tool that is needed'
+	@echo 'make build    build the kernels; VARIANT=...: these only'
+	@echo 'make clean    remove what was built; ALL=1: downloads and tools, too'
+	@echo
+	@echo 'KERNEL_TREE=/path     your own source, Linux 7.3 or later'
+	@echo 'JOBS=n                compilers at once'
+	@echo 'RUST_VIRTIO_CACHE=dir where all is kept, now $(RUST_VIRTIO_CACHE)'
+	@echo 'Stages one by one:    $(program) --help'
+
+run doctor: tool
+	@$(xtask) $@
+
+test: tool
+	@$(xtask) test $(if $(ONLY),'$(ONLY)')
+
+shell build: tool
+	@$(xtask) $@ $(VARIANT)
+
+clean: tool
+	@$(xtask) clean $(if $(ALL),--all)
+
+# Speaks only if there is something to build for the first time, or to complain.
+tool:
+	@command -v cargo >/dev/null || scripts/bootstrap.sh
+	@cargo build $(if $(wildcard $(program)),--quiet) --locked --package xtask \
+		--manifest-path scripts/Cargo.toml
