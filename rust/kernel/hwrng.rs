@@ -31,9 +31,9 @@ pub trait Rng: Send + Sync + 'static {
     /// Writes random bytes to the start of `dst` and returns how many.
     ///
     /// `dst` has at least 32 bytes, all of them zero. With `wait`, block until there is at least
-    /// one byte. `Ok(0)` means that there is still none: a reader of `/dev/hwrng` calls again, after
-    /// it checked for signals and let other readers go first; the task that feeds the entropy pool
-    /// sleeps for ten seconds first. Without `wait`, return `Ok(0)` if there is none.
+    /// one byte. `Ok(0)` means that there is still none: a reader of `/dev/hwrng` calls again,
+    /// after it checked for signals and let other readers go first; the task that feeds the entropy
+    /// pool sleeps for ten seconds first. Without `wait`, return `Ok(0)` if there is none.
     ///
     /// Process context; may sleep if `wait` is set. The core calls it from one task at a time.
     ///

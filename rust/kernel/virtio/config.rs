@@ -90,8 +90,8 @@ impl Device<device::Bound> {
         for _ in 0..GENERATION_RETRIES {
             let mut value = T::default();
             let size = core::mem::size_of::<T>() as u32;
-            // SAFETY: `value` is valid for writes of `size` bytes, and any bytes are an integer. The
-            // field is aligned and inside of what every transport maps or allocates.
+            // SAFETY: `value` is valid for writes of `size` bytes, and any bytes are an integer.
+            // The field is aligned and inside of what every transport maps or allocates.
             unsafe { get(vdev, OFFSET as u32, (&raw mut value).cast(), size) };
             let after = generation();
             if before == after {
