@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The work tree: the source, our files, our edits. Only what changed is
+//! written, so that only what depends on it is built again.
+
+mod edits;
+mod listing;
+mod maintainers;
+mod ours;
+mod state;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::context::Context;
+use crate::doctor::{self, Need};
+use crate::source::{self, Source};
+use crate::stamp::Fingerprint;
+use listing::Listing;
+use ours::{Content, Contents};
+use state::State;
+use tree::{Changes, Sync};
+
+/// The work tree.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    pub dir: PathBuf,
+    /// Names the content: the source and all that was put on it.
+    pub digest: String,
+    /// Names the life of the tree: another one after it was made from nothing.
+    pub generation: String,
+}
+
+/// The command `assemble`.
+pub fn run(ctx: &Context) -> Result<()> {
+    doctor::ensure(ctx, &[Need::Source])?;
+    let source = source::ensure(ctx)?;
+    ensure(ctx, &source).map(|_| ())
+}
+
+/// Brings the work tree up to date.
+pub fn ensure(ctx: &Context, source: &Source) -> Result<Tree> {
+    let stage = ctx.ui.stage("assemble");
+    let dir = ctx.cache.join("tree");
+    let mut state = prepare(ctx, source, &dir)?;
+    stage.message("comparing the work tree with the source");
+    let (source_files, tree_files) = list_both(source, &dir)?;
+    let contents = contents(ctx, source, &source_files)?;
+    let sync = Sync {
+        source_dir: &source.dir,
+        source: &source_files,
+        tree_dir: &dir,
+        tree: &tree_files,
+        stage: &stage,
+    };
+    let changes = sync.run(&mut state, &contents)?;
+    state.complete = true;
+    state.save(ctx)?;
+    stage.finish(&summary(&changes, &contents));
+    Ok(Tree {
+        digest: digest(source, &source_files, &contents),
+        generation: state.generation,
+        dir,
+    })
+}
+
+/// The state of the tree that is there, or that of an empty one.
+fn prepare(ctx: &Context, source: &Source, dir: &Path) -> Result<State> {
+    if let Some(state) = State::load(ctx, source) {
+        if dir.is_dir() {
+            return Ok(state);
+        }
+    }
+    State::remove(ctx)?;
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
+    }
+    fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let state = State::new(source);
+    state.save(ctx)?;
+    Ok(state)
+}
+
+fn list_both(source: &Source, dir: &Path) -> Result<(Listing, Listing)> {
+    std::thread::scope(|scope| {
+        let source_files = scope.spawn(|| listing::of_source(source));
+        let tree_files = listing::of_dir(dir, |_| true)?;
+        let source_files = source_files
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok((source_files, tree_files))
+    })
+}
+
+fn contents(ctx: &Context, source: &Source, listing: &Listing) -> Result<Contents> {
+    let mut contents = ours::read(&ctx.repo, listing)?;
+    contents.extend(edits::apply(&ctx.repo, source, listing)?);
+    if let Some(merged) = merged_maintainers(ctx, source)? {
+        contents.insert("MAINTAINERS".into(), merged);
+    }
+    Ok(contents)
+}
+
+fn merged_maintainers(ctx: &Context, source: &Source) -> Result<Option<Content>> {
+    let Ok(ours) = fs::read_to_string(ctx.repo.join("MAINTAINERS")) else {
+        return Ok(None);
+    };
+    let path = source.dir.join("MAINTAINERS");
+    let theirs = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(Some(Content {
+        bytes: maintainers::merge(&theirs, &ours)?.into_bytes(),
+        mode: 0o644,
+    }))
+}
+
+fn digest(source: &Source, listing: &Listing, contents: &Contents) -> String {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint
+        .add(source.identity())
+        .add(listing::fingerprint(listing));
+    for (path, content) in contents {
+        fingerprint
+            .add(path.as_os_str().as_encoded_bytes())
+            .add(&content.bytes)
+            .add(content.mode.to_le_bytes());
+    }
+    fingerprint.finish()
+}
+
+fn summary(changes: &Changes, contents: &Contents) -> String {
+    let ours = contents.len();
+    match (changes.copied, changes.ours + changes.restored.len()) {
+        (0, 0) => format!("{ours} files of ours, nothing changed"),
+        (0, changed) => format!("{ours} files of ours, {changed} files changed"),
+        (copied, _) => format!("{copied} files of Linux, {ours} of ours"),
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How make is called for one variant.
+
+use std::path::PathBuf;
+
+use super::Variant;
+use crate::assemble::Tree;
+use crate::command::Command;
+use crate::context::Context;
+use crate::doctor::Toolchain;
+
+/// Set alike for all builds, so that the same source gives the same kernel.
+const REPRODUCIBLE: &[(&str, &str)] = &[
+    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 2026"),
+    ("KBUILD_BUILD_VERSION", "1"),
+    ("KBUILD_BUILD_USER", "rust-virtio"),
+    ("KBUILD_BUILD_HOST", "localhost"),
+    ("LC_ALL", "C"),
+    // Python would leave its caches in the work tree.
+    ("PYTHONDONTWRITEBYTECODE", "1"),
+];
+
+/// Of the make, or the shell, that we were started from; they would change what
+/// the kernel's own make does.
+const FOREIGN: &[&str] = &[
+    "MAKEFLAGS",
+    "MFLAGS",
+    "MAKELEVEL",
+    "MAKEOVERRIDES",
+    "GNUMAKEFLAGS",
+    "KBUILD_OUTPUT",
+    "KCONFIG_CONFIG",
+    "KCONFIG_ALLCONFIG",
+    "ARCH",
+    "CROSS_COMPILE",
+];
+
+/// One variant's build.
+pub struct Kbuild {
+    pub variant: Variant,
+    pub repo: PathBuf,
+    pub tree: PathBuf,
+    pub dir: PathBuf,
+    pub fragments: Vec<PathBuf>,
+    pub jobs: usize,
+    pub log: PathBuf,
+    llvm: String,
+    envs: Vec<(String, String)>,
+}
+
+impl Kbuild {
+    pub fn new(ctx: &Context, toolchain: &Toolchain, tree: &Tree, variant: Variant) -> Self {
+        let fragment = |name: &&str| {
+            let file = format!("{name}.config");
+            ctx.repo.join("scripts/config").join(file)
+        };
+        Self {
+            variant,
+            repo: ctx.repo.clone(),
+            tree: tree.dir.clone(),
+            dir: ctx.cache.join("build").join(variant.name()),
+            fragments: variant.fragments().iter().map(fragment).collect(),
+            jobs: ctx.jobs,
+            log: ctx.log(&format!("build-{}", variant.name())),
+            llvm: toolchain.llvm.clone(),
+            envs: toolchain.envs.clone(),
+        }
+    }
+
+    /// `make` of `targets`, or of all.
+    pub fn make(&self, targets: &[&str]) -> Command {
+        self.in_tree(Command::new("make"))
+            .arg(format!("ARCH={}", self.variant.arch()))
+            .arg(format!("LLVM={}", self.llvm))
+            .arg(format!("O={}", self.dir.display()))
+            .args(targets)
+    }
+
+    /// A program of the work tree, with the environment that make has.
+    pub fn script(&self, path: &str) -> Command {
+        self.in_tree(Command::new(self.tree.join(path)))
+    }
+
+    fn in_tree(&self, command: Command) -> Command {
+        let fixed = REPRODUCIBLE
+            .iter()
+            .fold(command, |command, (key, value)| command.env(key, value));
+        fixed.without_envs(FOREIGN).envs(&self.envs).dir(&self.tree)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn make_is_told_all_that_it_needs() {
+        let kbuild = Kbuild {
+            variant: Variant::Uml,
+            repo: "/repo".into(),
+            tree: "/tree".into(),
+            dir: "/build/uml".into(),
+            fragments: Vec::new(),
+            jobs: 3,
+            log: "/log".into(),
+            llvm: "-19".into(),
+            envs: Vec::new(),
+        };
+        assert_eq!(
+            kbuild.make(&["olddefconfig"]).shell_line(),
+            "make ARCH=um LLVM=-19 O=/build/uml olddefconfig"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Packages that are downloaded and unpacked in the cache, never installed:
+//! the kernel source, Rust's library source. They may come from another release
+//! of Debian than this machine's, since nothing in them runs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::apt::{self, Apt};
+use super::apt_sources::{self, Entry};
+use super::os_release::OsRelease;
+use crate::bail_help;
+use crate::context::Context;
+use crate::ui::Stage;
+
+/// Where newer packages than the machine's own release has may be.
+const SUITES: &[&str] = &["trixie-backports", "trixie", "forky", "sid"];
+/// For machines that do not run Debian itself.
+const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A package that was found, and the apt that can download it.
+pub struct Found {
+    apt: Apt,
+    package: String,
+    pub version: String,
+}
+
+impl Found {
+    pub fn download(&self, ctx: &Context, stage: &Stage) -> Result<PathBuf> {
+        let wanted = format!("{}={}", self.package, self.version);
+        let dir = ctx.cache.join("downloads");
+        self.apt.download(&wanted, &dir, stage)
+    }
+}
+
+/// Looks for a version of `package` that `accept` likes, suite after suite, so
+/// that no more lists are fetched than needed. `Err` holds what was seen instead.
+pub fn find(
+    ctx: &Context,
+    stage: &Stage,
+    package: &str,
+    accept: impl Fn(&str) -> bool,
+) -> Result<std::result::Result<Found, Vec<String>>> {
+    require_keyring()?;
+    let entries = entries(&OsRelease::read());
+    let mut seen = Vec::new();
+    for count in 1..=entries.len() {
+        stage.message(&format!(
+            "looking for {package} in {}",
+            entries[count - 1].suite
+        ));
+        let apt = Apt::new(ctx, "download", &entries[..count])?;
+        apt.update(stage)?;
+        seen = apt.versions(package)?;
+        if let Some(version) = seen.iter().find(|version| accept(version)) {
+            return Ok(Ok(Found {
+                version: version.clone(),
+                package: package.to_owned(),
+                apt,
+            }));
+        }
+    }
+    Ok(Err(seen))
+}
+
+/// The fallback suites, with the machine's own after the likeliest one.
+fn entries(os: &OsRelease) -> Vec<Entry> {
+    let machine = apt_sources::of_machine(os);
+    let mirror = apt_sources::mirror(&machine, "debian");
+    let mirror = mirror.as_deref().unwrap_or(DEFAULT_MIRROR);
+    let mut suites = SUITES.to_vec();
+    if os.is_debian() && !os.codename.is_empty() && !suites.contains(&os.codename.as_str()) {
+        suites.insert(1, &os.codename);
+    }
+    suites
+        .iter()
+        .map(|suite| Entry::new(mirror, suite, Some(KEYRING)))
+        .collect()
+}
+
+fn require_keyring() -> Result<()> {
+    if !apt::available() {
+        bail_help!(
+            "this machine has no apt to download Debian's packages with",
+            "use a kernel source of your own, KERNEL_TREE=/path, and rustup's rust-src: \
+             rustup component add rust-src"
+        );
+    }
+    if !std::path::Path::new(KEYRING).exists() {
+        bail_help!(
+            format!("{KEYRING} is missing: packages cannot be verified"),
+            "install the package debian-archive-keyring"
+        );
+    }
+    Ok(())
+}

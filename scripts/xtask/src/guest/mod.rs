@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Guests: started, watched on their console, ended in time, and judged by
+//! what they said.
+
+pub mod accel;
+mod console;
+mod durations;
+pub mod initramfs;
+mod judge;
+mod ktap;
+pub mod qemu;
+pub mod uml;
+mod vm;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, Context as _, Result};
+use protocol::Event;
+
+use crate::build::{Kernel, Variant};
+use crate::command;
+use crate::context::Context;
+use crate::doctor::Toolchain;
+use crate::process_group::check_interrupt;
+use crate::report::Entry;
+use crate::scenario::{Boot, Platform};
+use crate::ui::{self, Stage};
+use accel::Accel;
+use console::{Console, End, Transcript};
+use durations::Durations;
+use vm::Vm;
+
+const POLL: Duration = Duration::from_millis(200);
+/// Between the last word of a guest and its end.
+const POWER_OFF: Duration = Duration::from_secs(20);
+
+/// A kernel with the file system for its guests.
+pub struct Bootable {
+    pub kernel: Kernel,
+    pub initramfs: PathBuf,
+}
+
+/// All that boots need.
+pub struct Lab<'a> {
+    pub ctx: &'a Context,
+    pub tools: &'a Toolchain,
+    /// Names the logs: `run` or `test`.
+    command: &'static str,
+    bootable: BTreeMap<Variant, Bootable>,
+    accel: Option<Accel>,
+}
+
+impl<'a> Lab<'a> {
+    pub fn new(ctx: &'a Context, tools: &'a Toolchain, command: &'static str) -> Self {
+        Self {
+            ctx,
+            tools,
+            command,
+            bootable: BTreeMap::new(),
+            accel: None,
+        }
+    }
+
+    /// Makes a kernel bootable here.
+    pub fn add(&mut self, kernel: Kernel) -> Result<()> {
+        let initramfs = initramfs::build(self.ctx, self.tools, &kernel)?;
+        let bootable = Bootable { kernel, initramfs };
+        self.bootable.insert(bootable.kernel.variant, bootable);
+        Ok(())
+    }
+
+    pub fn bootable(&self, variant: Variant) -> Result<&Bootable> {
+        self.bootable
+            .get(&variant)
+            .ok_or_else(|| anyhow!("the kernel {} was not built", variant.name()))
+    }
+
+    pub fn log_path(&self, id: &str) -> PathBuf {
+        let name = format!("{}-{id}.log", self.command);
+        self.ctx.out.join("logs").join(name)
+    }
+
+    /// How x86-64 guests run on this machine; found out once.
+    pub fn accel(&mut self) -> Result<Accel> {
+        if let Some(accel) = &self.accel {
+            return Ok(accel.clone());
+        }
+        let accel = accel::probe(self)?;
+        self.accel = Some(accel.clone());
+        Ok(accel)
+    }
+
+    /// Boots a guest and judges it.
+    pub fn run(&mut self, boot: &Boot) -> Result<Vec<Entry>> {
+        let accel = match boot.platform {
+            Platform::Qemu | Platform::QemuMmio => self.accel()?,
+            Platform::Uml | Platform::UmlDebug => Accel::None,
+        };
+        let stage = self.ctx.ui.stage(boot.id());
+        let transcript = self.watch(boot, &accel, &stage)?;
+        let entries = judge::judge(boot, &transcript);
+        let failed = entries.iter().filter(|entry| !entry.ok).count();
+        for entry in entries.iter().filter(|entry| !entry.ok) {
+            stage.line(&format!("{}: {}", entry.name, entry.detail));
+        }
+        if failed == 0 {
+            stage.finish(&format!("{} results, all good", entries.len()));
+        } else {
+            stage.line(&format!(
+                "{failed} failed, see {}",
+                transcript.log.display()
+            ));
+        }
+        Ok(entries)
+    }
+
+    /// Boots a guest and returns all that it said.
+    fn watch(&self, boot: &Boot, accel: &Accel, stage: &Stage) -> Result<Transcript> {
+        let bootable = self.bootable(boot.platform.variant())?;
+        let mut durations = Durations::load(self.ctx);
+        let id = boot.id();
+        let mut vm = Vm::start(self, bootable, boot, accel)?;
+        let console = Console::create(&self.log_path(&id), vm.shell_line())?;
+        let mut watch = Watch {
+            boot,
+            console,
+            stage,
+            usual: durations.get(&id),
+            passed: 0,
+            doing: "booting".into(),
+        };
+        stage.set_total(watch.usual.map(|usual| usual.as_secs().max(1)));
+        let end = watch.until_end(&mut vm)?;
+        let transcript = watch.console.close(end);
+        if transcript.end == End::PoweredOff {
+            durations.set(&id, transcript.took);
+            durations.save(self.ctx)?;
+        }
+        Ok(transcript)
+    }
+}
+
+/// A guest that runs, as seen from outside.
+struct Watch<'a> {
+    boot: &'a Boot,
+    console: Console,
+    stage: &'a Stage,
+    usual: Option<Duration>,
+    passed: u32,
+    doing: String,
+}
+
+impl Watch<'_> {
+    fn until_end(&mut self, vm: &mut Vm) -> Result<End> {
+        let started = Instant::now();
+        let mut last_word = None;
+        loop {
+            check_interrupt()?;
+            if started.elapsed() > self.boot.limit {
+                return Ok(End::OutOfTime(self.boot.limit));
+            }
+            if last_word.is_some_and(|at: Instant| at.elapsed() > POWER_OFF) {
+                return Ok(End::NoPowerOff(POWER_OFF));
+            }
+            match vm.next(POLL)? {
+                command::Event::Line(line) => {
+                    let event = self.console.line(&line)?;
+                    if matches!(event, Some(Event::Done { .. })) {
+                        last_word = Some(Instant::now());
+                    }
+                    self.handle(event, vm)?;
+                }
+                command::Event::Quiet => (),
+                command::Event::End => return Ok(End::PoweredOff),
+            }
+            self.show(started.elapsed());
+        }
+    }
+
+    fn handle(&mut self, event: Option<Event>, vm: &mut Vm) -> Result<()> {
+        match event {
+            Some(Event::Begin { name }) => self.doing = name,
+            Some(Event::Result(outcome)) if outcome.ok => self.passed += 1,
+            Some(Event::Skip { name, reason }) => {
+                self.stage.line(&format!("{name} skipped: {reason}"));
+            }
+            Some(Event::Await { what }) if what == protocol::KILL_BACKEND => {
+                vm.kill_backend().context("ending the back end")?;
+                self.console
+                    .remark("the back end of the first device was killed")?;
+            }
+            Some(Event::Await { what }) => {
+                return Err(anyhow!("the guest awaits {what}, which the host cannot do"));
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn show(&self, elapsed: Duration) {
+        let mut text = format!("{}, {} good so far", self.doing, self.passed);
+        if let Some(usual) = self.usual {
+            text += &format!(", took {} last time", ui::duration(usual));
+        }
+        self.stage.message(&text);
+        self.stage.set_pos(elapsed.as_secs());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Builds, boots and tests the Rust virtio series for Linux.
+
+mod assemble;
+mod build;
+mod clean;
+mod command;
+mod context;
+mod doctor;
+mod failure;
+mod guest;
+mod process_group;
+mod report;
+mod run;
+mod scenario;
+mod shell;
+mod source;
+mod stamp;
+mod test;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use build::Variant;
+use context::Context;
+
+/// Builds, boots and tests the Rust virtio series for Linux.
+///
+/// `run` shows the main job from nothing; the other commands are its stages,
+/// the tests, and an interactive guest. Each does what it depends on first.
+#[derive(Parser)]
+#[command(name = "xtask", version)]
+struct Cli {
+    #[command(flatten)]
+    options: context::Options,
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find, or install where possible, every tool that is needed
+    Doctor,
+    /// Download and unpack the kernel source, or check KERNEL_TREE
+    Source {
+        /// Ask the archive whether it has a newer version
+        #[arg(long)]
+        refresh: bool,
+    },
+    /// Put the series on the source: the work tree
+    Assemble,
+    /// Build kernels [default: x86_64 and uml]
+    Build {
+        #[arg(value_enum, value_name = "VARIANT")]
+        variants: Vec<Variant>,
+    },
+    /// Build all, boot it, and show what the drivers do
+    Run,
+    /// Run all tests, or those whose name contains FILTER
+    Test { filter: Option<String> },
+    /// Boot a guest with the series in it and a shell on its console
+    Shell {
+        #[arg(value_enum, default_value = "x86_64")]
+        variant: Variant,
+    },
+    /// Remove the work tree and the kernels from the cache
+    Clean {
+        /// Remove downloads, sources and tools, too
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if process_group::interrupted() => {
+            eprintln!("error: interrupted");
+            ExitCode::from(process_group::INTERRUPTED_EXIT)
+        }
+        Err(error) => {
+            eprintln!("{}", failure::render(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<()> {
+    let cli = Cli::parse();
+    process_group::handle_signals()?;
+    let ctx = Context::new(&cli.options)?;
+    match cli.command {
+        Task::Doctor => doctor::run(&ctx),
+        Task::Source { refresh } => source::run(&ctx, refresh),
+        Task::Assemble => assemble::run(&ctx),
+        Task::Build { variants } => build::run(&ctx, &variants),
+        Task::Run => run::run(&ctx),
+        Task::Test { filter } => test::run(&ctx, filter.as_deref()),
+        Task::Shell { variant } => shell::run(&ctx, variant),
+        Task::Clean { all } => clean::run(&ctx, all),
+    }
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Results: as a table, as JSON for machines, as KTAP for those that read that.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::source::Source;
+use crate::stamp;
+
+/// One named result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    pub name: String,
+    pub value: f64,
+    pub unit: String,
+    /// What the value has to be, where there is more to it than `ok`.
+    pub bar: Option<String>,
+    pub ok: bool,
+    /// Why it was not tested; it counts neither way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    pub detail: String,
+    /// Lines of a log that say more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excerpt: Vec<String>,
+}
+
+impl Entry {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: 0.0,
+            unit: String::new(),
+            bar: None,
+            ok: false,
+            skipped: None,
+            detail: String::new(),
+            excerpt: Vec::new(),
+        }
+    }
+
+    pub fn pass(self, value: f64, unit: &str, detail: impl Into<String>) -> Self {
+        Self {
+            ok: true,
+            value,
+            unit: unit.into(),
+            detail: detail.into(),
+            ..self
+        }
+    }
+
+    pub fn fail(self, detail: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            detail: detail.into(),
+            ..self
+        }
+    }
+
+    pub fn skip(self, reason: &str) -> Self {
+        Self {
+            ok: true,
+            skipped: Some(reason.into()),
+            ..self
+        }
+    }
+
+    /// A value that is below the bar fails.
+    pub fn at_least(self, bar: f64) -> Self {
+        Self {
+            ok: self.ok && self.value >= bar,
+            bar: Some(format!(">= {bar}")),
+            ..self
+        }
+    }
+
+    pub fn excerpt(self, excerpt: Vec<String>) -> Self {
+        Self { excerpt, ..self }
+    }
+}
+
+/// How many results went which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+impl Counts {
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut counts = Self::default();
+        for entry in entries {
+            match entry {
+                Entry {
+                    skipped: Some(_), ..
+                } => counts.skipped += 1,
+                Entry { ok: true, .. } => counts.passed += 1,
+                Entry { ok: false, .. } => counts.failed += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        match self.skipped {
+            0 => Ok(()),
+            skipped => write!(f, ", {skipped} skipped"),
+        }
+    }
+}
+
+/// What the results are of.
+#[derive(Serialize)]
+pub struct Report<'a> {
+    command: &'a str,
+    kernel: String,
+    kernel_source: String,
+    date: String,
+    machine: Vec<String>,
+    results: &'a [Entry],
+}
+
+impl<'a> Report<'a> {
+    pub fn new(
+        command: &'a str,
+        kernel: &str,
+        source: &Source,
+        machine: Vec<String>,
+        results: &'a [Entry],
+    ) -> Self {
+        Self {
+            command,
+            kernel: kernel.into(),
+            kernel_source: source.package.clone(),
+            date: jiff::Timestamp::now()
+                .strftime("%Y-%m-%dT%H:%M:%SZ")
+                .to_string(),
+            machine,
+            results,
+        }
+    }
+
+    /// Writes `out/<command>.json`.
+    pub fn write_json(&self, ctx: &Context) -> Result<PathBuf> {
+        let path = ctx.out.join(format!("{}.json", self.command));
+        stamp::write(&path, self)?;
+        Ok(path)
+    }
+}
+
+/// Writes the results as KTAP.
+pub fn write_ktap(path: &Path, entries: &[Entry]) -> Result<()> {
+    stamp::write_atomically(path, ktap(entries).as_bytes(), 0o644)
+}
+
+fn ktap(entries: &[Entry]) -> String {
+    let mut text = format!("KTAP version 1\n1..{}\n", entries.len());
+    for (number, entry) in (1..).zip(entries) {
+        for line in &entry.excerpt {
+            text += &format!("# {line}\n");
+        }
+        let verdict = if entry.ok { "ok" } else { "not ok" };
+        text += &format!("{verdict} {number} {}", entry.name);
+        match (&entry.skipped, entry.ok) {
+            (Some(reason), _) => text += &format!(" # SKIP {reason}"),
+            (None, false) => text += &format!(" # {}", entry.detail.replace('\n', " ")),
+            (None, true) => (),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Rows in columns that line up; the first row is the heading.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text += line.join("  ").trim_end();
+        text.push('\n');
+        if number == 0 {
+            let rule: Vec<_> = widths.iter().map(|width| "-".repeat(*width)).collect();
+            text += &rule.join("  ");
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<Entry> {
+        vec![
+            Entry::new("a").pass(12.3, "x", "").at_least(10.0),
+            Entry::new("b")
+                .fail("broke\nhere")
+                .excerpt(vec!["BUG: x".into()]),
+            Entry::new("c").skip("no device"),
+        ]
+    }
+
+    #[test]
+    fn counts_read_as_the_last_line_should() {
+        assert_eq!(
+            Counts::of(&entries()).to_string(),
+            "1 passed, 1 failed, 1 skipped"
+        );
+        assert_eq!(
+            Counts::of(&entries()[..1]).to_string(),
+            "1 passed, 0 failed"
+        );
+    }
+
+    #[test]
+    fn ktap_has_a_plan_and_directives() {
+        let expected = "KTAP version 1\n1..3\nok 1 a\n# BUG: x\n\
+                        not ok 2 b # broke here\nok 3 c # SKIP no device\n";
+        assert_eq!(ktap(&entries()), expected);
+    }
+
+    #[test]
+    fn json_has_the_fields_that_others_read() {
+        let json = serde_json::to_value(entries()).unwrap();
+        assert_eq!(json[0]["name"], "a");
+        assert_eq!(json[0]["value"], 12.3);
+        assert_eq!(json[0]["unit"], "x");
+        assert_eq!(json[0]["bar"], ">= 10");
+        assert_eq!(json[0]["ok"], true);
+        assert_eq!(json[1]["bar"], serde_json::Value::Null);
+        assert_eq!(json[2]["skipped"], "no device");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a", "bc"], ["dé", "f"]];
+        let rows: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| row.iter().map(|cell| cell.to_string()).collect())
+            .collect();
+        assert_eq!(table(&rows), "a   bc\n--  --\ndé  f\n");
+    }
+}

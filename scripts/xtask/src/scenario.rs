@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What guests are booted for: on which machine, with which devices, which
+//! checks must come back, and which bars they have to clear.
+
+use std::time::Duration;
+
+use crate::build::Variant;
+
+/// A machine that a guest runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// User-mode Linux; devices are vhost-user back ends.
+    Uml,
+    /// The same, with the kernel's checkers.
+    UmlDebug,
+    /// QEMU's q35; devices sit on PCI.
+    Qemu,
+    /// QEMU's microvm; devices are memory-mapped.
+    QemuMmio,
+}
+
+impl Platform {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uml => "uml",
+            Self::UmlDebug => "uml-debug",
+            Self::Qemu => "qemu",
+            Self::QemuMmio => "qemu-mmio",
+        }
+    }
+
+    pub fn variant(self) -> Variant {
+        match self {
+            Self::Uml => Variant::Uml,
+            Self::UmlDebug => Variant::UmlDebug,
+            Self::Qemu | Self::QemuMmio => Variant::X86_64,
+        }
+    }
+
+    pub fn is_uml(self) -> bool {
+        matches!(self, Self::Uml | Self::UmlDebug)
+    }
+}
+
+/// Where a device has its bytes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entropy {
+    Random,
+    /// So that what is read tells which device it came from.
+    Zeros,
+}
+
+impl Entropy {
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Random => "/dev/urandom",
+            Self::Zeros => "/dev/zero",
+        }
+    }
+}
+
+/// A quota of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub bytes: u32,
+    pub period: Duration,
+}
+
+/// An entropy device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub entropy: Entropy,
+    pub rate: Option<Rate>,
+}
+
+const RANDOM: Device = Device {
+    entropy: Entropy::Random,
+    rate: None,
+};
+const ZEROS: Device = Device {
+    entropy: Entropy::Zeros,
+    rate: None,
+};
+
+/// A bar that a value has to clear.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    pub check: &'static str,
+    pub at_least: f64,
+}
+
+/// One boot of a guest.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    pub platform: Platform,
+    pub scenario: &'static str,
+    pub devices: Vec<Device>,
+    /// `guest.KEY=VALUE` for the kernel command line.
+    pub params: Vec<(&'static str, String)>,
+    /// All that must be reported; what is missing counts as failed.
+    pub checks: Vec<&'static str>,
+    pub bars: Vec<Bar>,
+    pub kunit: bool,
+    pub limit: Duration,
+}
+
+/// The part of a name that stands for the console as a whole.
+pub const CONSOLE: &str = "console";
+
+impl Boot {
+    fn new(platform: Platform, scenario: &'static str, seconds: u64) -> Self {
+        Self {
+            platform,
+            scenario,
+            devices: Vec::new(),
+            params: Vec::new(),
+            checks: Vec::new(),
+            bars: Vec::new(),
+            kunit: false,
+            limit: Duration::from_secs(seconds),
+        }
+    }
+
+    /// Such as `qemu-rng`: for logs and for progress.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.platform.name(), self.scenario)
+    }
+
+    /// The name of a result: what the check is of, where, and which.
+    pub fn full_name(&self, check: &str) -> String {
+        let subject = if self.kunit { "kunit" } else { "rng" };
+        format!("{subject}.{}.{check}", self.platform.name())
+    }
+
+    /// The check that the host makes of each console.
+    pub fn console_check(&self) -> String {
+        match self.scenario {
+            "kunit" | "rng" => CONSOLE.into(),
+            scenario => format!("{scenario}.{CONSOLE}"),
+        }
+    }
+
+    /// The kernel command line, without what the machine needs.
+    pub fn command_line(&self) -> String {
+        let kunit = u8::from(self.kunit);
+        // A log shows all but debug messages; a prompt is not to be interrupted.
+        let level = if self.scenario == "shell" { 4 } else { 7 };
+        let mut line = format!(
+            "loglevel={level} printk.devkmsg=on kunit.enable={kunit} guest.scenario={}",
+            self.scenario
+        );
+        for (key, value) in &self.params {
+            line += &format!(" guest.{key}={value}");
+        }
+        line
+    }
+
+    /// The boot that makes only the checks with `part` in their names, if any.
+    pub fn only(mut self, part: &str) -> Option<Self> {
+        if self.kunit {
+            // The names of the suites are known only once they have run.
+            let prefix = self.full_name("");
+            return (prefix.contains(part) || part.starts_with(&prefix)).then_some(self);
+        }
+        if self.full_name(&self.console_check()).contains(part) {
+            return Some(self);
+        }
+        let names = self.checks.iter().copied();
+        let mut chosen: Vec<_> = names
+            .filter(|check| self.full_name(check).contains(part))
+            .collect();
+        if chosen.is_empty() {
+            return None;
+        }
+        // Only here are checks independent of each other, but for one pair.
+        if self.scenario == "rng" && chosen.len() < self.checks.len() {
+            if chosen.contains(&"fips") && !chosen.contains(&"read") {
+                chosen.push("read");
+            }
+            self.params.push(("only", chosen.join(",")));
+            self.checks = chosen;
+        }
+        Some(self)
+    }
+}
+
+/// Powers off at once: shows that a machine boots.
+pub fn smoke(platform: Platform) -> Boot {
+    Boot::new(platform, "smoke", 60)
+}
+
+/// The kernel's own tests: those that are built in, and those of its modules.
+pub fn kunit(platform: Platform) -> Boot {
+    let seconds = if platform == Platform::UmlDebug {
+        600
+    } else {
+        180
+    };
+    Boot {
+        kunit: true,
+        checks: vec!["modules", "kernel-log"],
+        ..Boot::new(platform, "kunit", seconds)
+    }
+}
+
+/// An interactive guest; only the user ends it.
+pub fn shell(platform: Platform) -> Boot {
+    Boot {
+        devices: vec![RANDOM, RANDOM],
+        ..Boot::new(platform, "shell", u64::MAX)
+    }
+}
+
+/// Both drivers on one device, by turns.
+pub fn throughput(platform: Platform, pairs: u32, at_least: f64) -> Boot {
+    Boot {
+        devices: vec![RANDOM],
+        params: vec![("pairs", pairs.to_string())],
+        checks: vec![
+            "throughput",
+            "throughput.c",
+            "throughput.rust",
+            "ratio",
+            "throughput.kernel-log",
+        ],
+        bars: vec![Bar {
+            check: "ratio",
+            at_least,
+        }],
+        ..Boot::new(platform, "throughput", 180)
+    }
+}
+
+/// The driver at its normal work, and its comings and goings.
+pub fn rng(platform: Platform) -> Boot {
+    let mut checks = vec![
+        "bind",
+        "read",
+        "fips",
+        "two-devices",
+        "nonblock",
+        "cycles",
+        "reload",
+        "alternate",
+        "sample",
+    ];
+    if platform == Platform::UmlDebug {
+        checks.push("kmemleak");
+    }
+    checks.push("kernel-log");
+    let seconds = match platform {
+        Platform::Uml => 240,
+        Platform::UmlDebug => 900,
+        Platform::Qemu | Platform::QemuMmio => 420,
+    };
+    Boot {
+        devices: vec![RANDOM, ZEROS],
+        checks,
+        ..Boot::new(platform, "rng", seconds)
+    }
+}
+
+/// As [`rng`], but only that the driver binds and reads well.
+pub fn rng_in_brief(platform: Platform) -> Boot {
+    let brief = ["bind", "read", "fips", "kernel-log"];
+    let checks = brief.to_vec();
+    Boot {
+        params: vec![("only", checks.join(","))],
+        checks,
+        ..rng(platform)
+    }
+}
+
+/// Readers that wait, and what happens to them.
+pub fn slow(platform: Platform) -> Boot {
+    // vhost-device-rng sleeps until it has quota again and answers nothing
+    // meanwhile, not even the messages that unbind sends, once per buffer that
+    // is in flight. QEMU's devices stay responsive.
+    let (period, stall) = match platform.is_uml() {
+        true => (3, "15"),
+        false => (60, "0"),
+    };
+    let slow = Device {
+        rate: Some(Rate {
+            bytes: 256,
+            period: Duration::from_secs(period),
+        }),
+        ..RANDOM
+    };
+    Boot {
+        devices: vec![slow; 3],
+        params: vec![("stall", stall.into())],
+        checks: vec!["slow.kill", "slow.unbind", "slow.rmmod", "slow.kernel-log"],
+        ..Boot::new(platform, "slow", 300)
+    }
+}
+
+/// Suspend and resume.
+pub fn suspend(platform: Platform) -> Boot {
+    Boot {
+        devices: vec![RANDOM],
+        checks: vec!["suspend", "suspend.kernel-log"],
+        ..Boot::new(platform, "suspend", 180)
+    }
+}
+
+/// The back end is killed while it is read from.
+pub fn backend_dies(platform: Platform) -> Boot {
+    Boot {
+        devices: vec![RANDOM],
+        checks: vec![
+            "backend-dies.reader",
+            "backend-dies.unbind",
+            "backend-dies.rmmod",
+            "backend-dies.kernel-log",
+        ],
+        ..Boot::new(platform, "backend-dies", 120)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_results() {
+        let boot = throughput(Platform::Uml, 5, 10.0);
+        assert_eq!(boot.full_name("ratio"), "rng.uml.ratio");
+        let boot = throughput(Platform::Qemu, 5, 5.0);
+        assert_eq!(boot.full_name("ratio"), "rng.qemu.ratio");
+        assert_eq!(boot.console_check(), "throughput.console");
+        assert_eq!(rng(Platform::Qemu).console_check(), "console");
+        assert_eq!(kunit(Platform::Uml).full_name("a"), "kunit.uml.a");
+    }
+
+    #[test]
+    fn a_part_of_a_boot() {
+        let rng = || rng(Platform::Uml);
+        assert!(rng().only("qemu").is_none());
+        assert_eq!(rng().only("rng.uml").unwrap().checks, rng().checks);
+        let part = rng().only("uml.fips").unwrap();
+        assert_eq!(part.checks, ["fips", "read"]);
+        assert!(part.command_line().ends_with("guest.only=fips,read"));
+        let part = slow(Platform::Qemu).only("slow.kill").unwrap();
+        assert_eq!(part.checks.len(), 4);
+        let kunit = || kunit(Platform::Uml);
+        assert!(kunit().only("cycles").is_none());
+        assert!(kunit().only("kunit").is_some());
+        assert!(kunit().only("kunit.uml.rust_doctests_kernel").is_some());
+        assert!(kunit().only("kunit.uml-debug").is_none());
+    }
+}

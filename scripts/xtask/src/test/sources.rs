@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What can be said of our kernel sources without building them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, Context as _, Result};
+use proc_macro2::{TokenStream, TokenTree};
+
+use crate::assemble::Tree;
+use crate::command::Command;
+use crate::context::Context;
+use crate::doctor::Toolchain;
+use crate::report::Entry;
+
+/// The directories of the checkout that are parts of Linux.
+const DIRS: &[&str] = &[
+    "rust",
+    "drivers",
+    "include",
+    "Documentation",
+    "samples",
+    "tools/testing",
+];
+/// Where no `unsafe` may be.
+const SAFE_DIRS: &[&str] = &["drivers", "samples"];
+/// Files that are program text and so name their licence in the first lines.
+const LICENSED: &[&str] = &["rs", "c", "h", "rst", "sh", "S"];
+
+struct Sources<'a> {
+    repo: &'a Path,
+    tree: &'a Path,
+    tools: &'a Toolchain,
+    /// Paths below the top of a tree.
+    files: Vec<PathBuf>,
+}
+
+pub fn run(
+    ctx: &Context,
+    tools: &Toolchain,
+    tree: &Tree,
+    wants: impl Fn(&str) -> bool,
+) -> Result<Vec<Entry>> {
+    type Check = fn(&Sources) -> Result<Entry>;
+    let checks: &[(&str, Check)] = &[
+        ("sources.unsafe", no_unsafe),
+        ("sources.spdx", spdx),
+        ("sources.rustfmt", rustfmt),
+        ("sources.checkpatch", checkpatch),
+    ];
+    let wanted: Vec<_> = checks.iter().filter(|(name, _)| wants(name)).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stage = ctx.ui.stage("sources");
+    let sources = Sources {
+        repo: &ctx.repo,
+        tree: &tree.dir,
+        tools,
+        files: list(&ctx.repo)?,
+    };
+    let mut entries = Vec::new();
+    for (name, check) in wanted {
+        stage.message(name);
+        let entry = check(&sources)?;
+        if !entry.ok {
+            stage.line(&format!("{name}: {}", entry.detail));
+        }
+        entries.push(entry);
+    }
+    if entries.iter().all(|entry| entry.ok) {
+        stage.finish(&format!("{} files, all good", sources.files.len()));
+    }
+    Ok(entries)
+}
+
+/// Our files, tracked or not, but not ignored.
+fn list(repo: &Path) -> Result<Vec<PathBuf>> {
+    let there = DIRS.iter().filter(|dir| repo.join(dir).is_dir());
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+        ])
+        .args(there)
+        .dir(repo)
+        .output()?;
+    let mut files: Vec<_> = listed.lines().map(PathBuf::from).collect();
+    files.retain(|path| repo.join(path).is_file());
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+impl Sources<'_> {
+    fn with_extension(&self, extension: &str) -> Vec<&PathBuf> {
+        let wanted = |path: &&PathBuf| path.extension().is_some_and(|ext| ext == extension);
+        self.files.iter().filter(wanted).collect()
+    }
+
+    fn read(&self, path: &Path) -> Result<String> {
+        let path = self.repo.join(path);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+}
+
+/// One result of a check of many files: the complaints, or how many are good.
+fn verdict(name: &str, files: usize, complaints: Vec<String>) -> Entry {
+    let entry = Entry::new(name);
+    match complaints.len() {
+        0 => entry.pass(0.0, "complaints", format!("{files} files")),
+        count => entry
+            .fail(format!("{count} complaints, the first: {}", complaints[0]))
+            .excerpt(complaints.into_iter().take(40).collect()),
+    }
+}
+
+fn no_unsafe(sources: &Sources) -> Result<Entry> {
+    let in_safe_dir = |path: &&&PathBuf| SAFE_DIRS.iter().any(|dir| path.starts_with(dir));
+    let files = sources.with_extension("rs");
+    let files: Vec<_> = files.iter().filter(in_safe_dir).collect();
+    let mut complaints = Vec::new();
+    for path in &files {
+        let text = sources.read(path)?;
+        let lines = unsafe_lines(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        complaints.extend(
+            lines
+                .iter()
+                .map(|line| format!("{}:{line}", path.display())),
+        );
+    }
+    Ok(verdict("sources.unsafe", files.len(), complaints))
+}
+
+/// Where the word `unsafe` is code, not comment or text.
+fn unsafe_lines(text: &str) -> Result<Vec<usize>> {
+    let tokens: TokenStream = text.parse().map_err(|error| anyhow!("{error}"))?;
+    let mut lines = Vec::new();
+    let mut pending = vec![tokens];
+    while let Some(stream) = pending.pop() {
+        for token in stream {
+            match token {
+                TokenTree::Group(group) => pending.push(group.stream()),
+                TokenTree::Ident(word) if word == "unsafe" => {
+                    lines.push(word.span().start().line);
+                }
+                _ => (),
+            }
+        }
+    }
+    lines.sort_unstable();
+    Ok(lines)
+}
+
+fn spdx(sources: &Sources) -> Result<Entry> {
+    let is_text = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        let extension = path.extension().unwrap_or_default();
+        LICENSED.iter().any(|known| extension == *known) || name == "Kconfig" || name == "Makefile"
+    };
+    let files: Vec<_> = sources.files.iter().filter(is_text).collect();
+    let mut complaints = Vec::new();
+    for path in &files {
+        let text = sources.read(path)?;
+        // A script has its interpreter in the first line.
+        if !text
+            .lines()
+            .take(2)
+            .any(|line| line.contains("SPDX-License-Identifier: "))
+        {
+            complaints.push(format!("{} names no licence", path.display()));
+        }
+    }
+    Ok(verdict("sources.spdx", files.len(), complaints))
+}
+
+/// By the tree's own rules.
+fn rustfmt(sources: &Sources) -> Result<Entry> {
+    let files = sources.with_extension("rs");
+    let mut complaints = Vec::new();
+    if !files.is_empty() {
+        let command = Command::new("rustfmt")
+            .args(["--check", "--edition", "2021", "--config-path"])
+            .arg(sources.tree.join(".rustfmt.toml"))
+            .args(&files)
+            .envs(&sources.tools.envs)
+            .dir(sources.tree);
+        let mut said = Vec::new();
+        if command.lines(|line| said.push(line.to_owned())).is_err() {
+            complaints = said;
+        }
+    }
+    Ok(verdict("sources.rustfmt", files.len(), complaints))
+}
+
+fn checkpatch(sources: &Sources) -> Result<Entry> {
+    let mut complaints = Vec::new();
+    if !sources.files.is_empty() {
+        let command = Command::new("perl")
+            .args([
+                "scripts/checkpatch.pl",
+                "--strict",
+                "--terse",
+                "--no-summary",
+            ])
+            .args(["--showfile", "--file"])
+            .args(&sources.files)
+            .dir(sources.tree);
+        let mut said = Vec::new();
+        if command.lines(|line| said.push(line.to_owned())).is_err() {
+            complaints = said;
+        }
+    }
+    Ok(verdict(
+        "sources.checkpatch",
+        sources.files.len(),
+        complaints,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_is_found_in_code_only() {
+        let text = r#"
+//! Not unsafe.
+/* unsafe */
+fn f() {
+    let text = "unsafe { }";
+    let c = 'u'; // unsafe
+    unsafe { g() }
+}
+macro_rules! m { () => { unsafe { g() } }; }
+#[unsafe(no_mangle)]
+fn unsafe_name() {}
+"#;
+        assert_eq!(unsafe_lines(text).unwrap(), [7, 9, 10]);
+    }
+
+    #[test]
+    fn complaints_make_the_result() {
+        assert!(verdict("x", 3, Vec::new()).ok);
+        let bad = verdict("x", 3, vec!["a.rs:1".into()]);
+        assert!(!bad.ok);
+        assert!(bad.detail.contains("a.rs:1"));
+    }
+}
