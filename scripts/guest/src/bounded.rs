@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Waits that end. A limit here bounds a failure; no test passes or fails by
+//! how far below it the time was.
+
+use std::fmt;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail, Result};
+
+/// For effects that the kernel offers no event for.
+const POLL: Duration = Duration::from_millis(5);
+
+/// An operation that did not return. Its thread is left behind.
+#[derive(Debug)]
+pub struct Stuck {
+    what: String,
+    limit: Duration,
+    place: String,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, limit, place } = self;
+        let limit = limit.as_secs_f64();
+        write!(
+            f,
+            "{what} did not return within {limit} s; it is in {place}"
+        )
+    }
+}
+
+impl std::error::Error for Stuck {}
+
+/// Does `operation` in a thread and gives up on it after `limit`.
+pub fn within<T: Send + 'static>(
+    limit: Duration,
+    what: &str,
+    operation: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (tell_thread, thread) = mpsc::channel();
+    let (tell_result, result) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = tell_thread.send(rustix::thread::gettid().as_raw_nonzero());
+        let _ = tell_result.send(operation());
+    });
+    let id = thread.recv()?;
+    match result.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(anyhow!("{what} panicked")),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(Stuck {
+            what: what.into(),
+            limit,
+            place: place(&format!("/proc/self/task/{id}")),
+        }
+        .into()),
+    }
+}
+
+/// Asks `done` again and again until it has an answer.
+pub fn until<T>(
+    limit: Duration,
+    what: &str,
+    mut done: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = done()? {
+            return Ok(answer);
+        }
+        if started.elapsed() > limit {
+            bail!("{what}: not within {} s", limit.as_secs_f64());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Where in the kernel the task of this `/proc` directory is: the innermost
+/// frames where the kernel tells them, else the one function that it sleeps in.
+pub fn place(task: &str) -> String {
+    let stack = std::fs::read_to_string(format!("{task}/stack")).unwrap_or_default();
+    let frames: Vec<_> = stack
+        .lines()
+        .filter_map(|line| line.split_whitespace().last())
+        .take(8)
+        .collect();
+    if frames.is_empty() {
+        return wchan(task).unwrap_or_else(|| "user space".into());
+    }
+    frames.join(" < ")
+}
+
+/// The kernel function that the task sleeps in, if it sleeps and is known.
+fn wchan(task: &str) -> Option<String> {
+    let name = std::fs::read_to_string(format!("{task}/wchan")).ok()?;
+    (name != "0" && !name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_comes_through() {
+        let sum = within(Duration::from_secs(5), "sum", || Ok(1 + 1));
+        assert_eq!(sum.unwrap(), 2);
+    }
+
+    #[test]
+    fn what_hangs_is_given_up_and_told_apart() {
+        let error = within(Duration::from_millis(20), "sleep", || {
+            std::thread::sleep(Duration::from_secs(30));
+            Ok(())
+        })
+        .unwrap_err();
+        assert!(error.downcast_ref::<Stuck>().is_some(), "{error}");
+    }
+
+    #[test]
+    fn until_has_a_limit() {
+        let never = || Ok(None::<()>);
+        assert!(until(Duration::from_millis(20), "never", never).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The first process of a test guest: it runs the scenario that the kernel
+//! command line names, says on the console what it found, and powers off.
+//!
+//! Whatever may hang in the kernel is done in a thread or a child that can be
+//! given up, so that the last word is always said.
+
+mod boot;
+mod bounded;
+mod bus;
+mod fips;
+mod hwrng;
+mod kmsg;
+mod module;
+mod params;
+mod reader;
+mod report;
+mod sanity;
+mod say;
+mod scenario;
+mod stats;
+mod uml;
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use params::Params;
+use report::Report;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args().collect();
+    if args.get(1).is_some_and(|arg| arg == reader::ROLE) {
+        return reader::child(&args[2..]);
+    }
+    if std::process::id() != 1 {
+        eprintln!("error: this is the first process of a test guest, not a program for a host");
+        return ExitCode::FAILURE;
+    }
+    first_process()
+}
+
+/// Never returns in practice: the kernel would panic.
+fn first_process() -> ExitCode {
+    let mut report = Report::default();
+    let mut params = Params::default();
+    let ran = catch_unwind(AssertUnwindSafe(|| -> Result<()> {
+        boot::mount_all()?;
+        params = Params::from_kernel()?;
+        report.set_only(params.get("only"));
+        scenario::run(&params, &mut report)
+    }));
+    match ran {
+        Ok(Ok(())) => (),
+        Ok(Err(error)) => report.broken(&format!("{error:#}")),
+        Err(_) => report.broken("the scenario panicked"),
+    }
+    if params.scenario() != "shell" {
+        report.done();
+    }
+    boot::end(&params)
+}

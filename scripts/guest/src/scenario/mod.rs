@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a guest can be asked to do: `guest.scenario=NAME`.
+
+mod backend_dies;
+mod kunit;
+mod leaks;
+mod rng;
+mod rng_lifecycle;
+mod sample;
+mod shell;
+mod slow;
+mod suspend;
+mod throughput;
+
+use anyhow::{bail, Result};
+
+use crate::kmsg;
+use crate::params::Params;
+use crate::report::Report;
+
+pub fn run(params: &Params, report: &mut Report) -> Result<()> {
+    let name = params.scenario();
+    match name {
+        "smoke" => return Ok(()),
+        "kunit" => kunit::run(report)?,
+        "shell" => return shell::run(params),
+        "throughput" => throughput::run(params, report)?,
+        "rng" => rng::run(params, report)?,
+        "slow" => slow::run(params, report)?,
+        "suspend" => suspend::run(params, report)?,
+        "backend-dies" => backend_dies::run(params, report)?,
+        _ => bail!("there is no scenario {name}"),
+    }
+    // The checks of these scenarios bear no prefix.
+    let last = match name {
+        "rng" | "kunit" => "kernel-log".to_owned(),
+        _ => format!("{name}.kernel-log"),
+    };
+    report.check(&last, || kmsg::is_clean(name));
+    Ok(())
+}
