@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     bindings,
-    new_condvar,
     prelude::*,
     sync::{
-        new_spinlock_irq,
         rcu,
         CondVar,
         CondVarTimeoutResult,
@@ -87,6 +85,30 @@ impl<H: Handler> Inner<H> {
     }
 }
 
+/// The lock classes of all queues.
+///
+/// Generic code is compiled into the module that uses it. A class in there would be the same for
+/// all modules, but its name would not, and lockdep complains when the two do not match.
+mod lock_class {
+    use crate::{
+        prelude::*,
+        static_lock_class,
+        sync::LockClassKey, //
+    };
+
+    type Class = (&'static CStr, Pin<&'static LockClassKey>);
+
+    #[inline(never)]
+    pub(super) fn inner() -> Class {
+        (c"VirtQueue::inner", static_lock_class!())
+    }
+
+    #[inline(never)]
+    pub(super) fn changed() -> Class {
+        (c"VirtQueue::changed", static_lock_class!())
+    }
+}
+
 /// A virtqueue that carries buffers of type `H::Buffer`.
 ///
 /// Made by [`QueueSet::add`](super::QueueSet::add). It can outlive the device: then it is dead,
@@ -107,18 +129,18 @@ pub struct VirtQueue<H: Handler> {
 
 impl<H: Handler> VirtQueue<H> {
     pub(super) fn new(handler: H) -> impl PinInit<Self> {
+        let inner = Inner {
+            vq: None,
+            live: false,
+            waiters: 0,
+            limbo: KVec::new(),
+            handler,
+        };
+        let (inner_name, inner_class) = lock_class::inner();
+        let (changed_name, changed_class) = lock_class::changed();
         pin_init!(Self {
-            inner <- new_spinlock_irq!(
-                Inner {
-                    vq: None,
-                    live: false,
-                    waiters: 0,
-                    limbo: KVec::new(),
-                    handler,
-                },
-                "VirtQueue::inner"
-            ),
-            changed <- new_condvar!("VirtQueue::changed"),
+            inner <- SpinLockIrq::new(inner, inner_name, inner_class),
+            changed <- CondVar::new(changed_name, changed_class),
         })
     }
 
