@@ -4,7 +4,7 @@
 
 XDG_CACHE_HOME ?= $(HOME)/.cache
 RUST_VIRTIO_CACHE ?= $(XDG_CACHE_HOME)/rust-virtio
-export RUST_VIRTIO_CACHE
+export RUST_VIRTIO_CACHE DEBIAN_MIRROR
 # Outside the checkout, which stays clean.
 export CARGO_TARGET_DIR := $(RUST_VIRTIO_CACHE)/cargo-target
 
@@ -25,6 +25,7 @@ help:
 	@echo
 	@echo 'KERNEL_TREE=/path     your own source, Linux 7.3 or later'
 	@echo 'JOBS=n                compilers at once'
+	@echo 'DEBIAN_MIRROR=http://...  for a machine that is not Debian'
 	@echo 'RUST_VIRTIO_CACHE=dir where all is kept, now $(RUST_VIRTIO_CACHE)'
 	@echo 'Stages one by one:    $(program) --help'
 

@@ -21,6 +21,8 @@ use crate::source::{self, Source};
 use crate::stamp::Fingerprint;
 use listing::Listing;
 use ours::{Content, Contents};
+
+pub use ours::DIRS as OUR_DIRS;
 use state::State;
 use tree::{Changes, Sync};
 

@@ -13,7 +13,7 @@ use super::listing::{self, Listing};
 use crate::bail_help;
 
 /// The directories of the checkout that are parts of Linux.
-const DIRS: &[&str] = &[
+pub const DIRS: &[&str] = &[
     "rust",
     "drivers",
     "include",

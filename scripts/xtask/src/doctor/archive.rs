@@ -17,8 +17,8 @@ use crate::ui::Stage;
 
 /// Where newer packages than the machine's own release has may be.
 const SUITES: &[&str] = &["trixie-backports", "trixie", "forky", "sid"];
-/// For machines that do not run Debian itself.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
+/// Names a mirror on machines that do not run Debian itself.
+const MIRROR_ENV: &str = "DEBIAN_MIRROR";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A package that was found, and the apt that can download it.
@@ -45,7 +45,7 @@ pub fn find(
     accept: impl Fn(&str) -> bool,
 ) -> Result<std::result::Result<Found, Vec<String>>> {
     require_keyring()?;
-    let entries = entries(&OsRelease::read());
+    let entries = entries(&OsRelease::read())?;
     let mut seen = Vec::new();
     for count in 1..=entries.len() {
         stage.message(&format!(
@@ -67,18 +67,29 @@ pub fn find(
 }
 
 /// The fallback suites, with the machine's own after the likeliest one.
-fn entries(os: &OsRelease) -> Vec<Entry> {
+fn entries(os: &OsRelease) -> Result<Vec<Entry>> {
     let machine = apt_sources::of_machine(os);
     let mirror = apt_sources::mirror(&machine, "debian");
-    let mirror = mirror.as_deref().unwrap_or(DEFAULT_MIRROR);
+    let named = std::env::var(MIRROR_ENV)
+        .ok()
+        .filter(|name| !name.is_empty());
+    let Some(mirror) = named.or(mirror) else {
+        bail_help!(
+            "this machine has no mirror of Debian's archive among its apt sources",
+            format!(
+                "name one: make run {MIRROR_ENV}=http://...; or use a kernel source of your own, \
+                 KERNEL_TREE=/path"
+            )
+        );
+    };
     let mut suites = SUITES.to_vec();
     if os.is_debian() && !os.codename.is_empty() && !suites.contains(&os.codename.as_str()) {
         suites.insert(1, &os.codename);
     }
-    suites
+    Ok(suites
         .iter()
-        .map(|suite| Entry::new(mirror, suite, Some(KEYRING)))
-        .collect()
+        .map(|suite| Entry::new(&mirror, suite, Some(KEYRING)))
+        .collect())
 }
 
 fn require_keyring() -> Result<()> {

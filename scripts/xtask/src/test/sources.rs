@@ -8,21 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, Context as _, Result};
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::assemble::Tree;
+use crate::assemble::{Tree, OUR_DIRS};
 use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::Toolchain;
 use crate::report::Entry;
 
-/// The directories of the checkout that are parts of Linux.
-const DIRS: &[&str] = &[
-    "rust",
-    "drivers",
-    "include",
-    "Documentation",
-    "samples",
-    "tools/testing",
-];
 /// Where no `unsafe` may be.
 const SAFE_DIRS: &[&str] = &["drivers", "samples"];
 /// Files that are program text and so name their licence in the first lines.
@@ -77,7 +68,7 @@ pub fn run(
 
 /// Our files, tracked or not, but not ignored.
 fn list(repo: &Path) -> Result<Vec<PathBuf>> {
-    let there = DIRS.iter().filter(|dir| repo.join(dir).is_dir());
+    let there = OUR_DIRS.iter().filter(|dir| repo.join(dir).is_dir());
     let listed = Command::new("git")
         .args([
             "ls-files",
