@@ -52,9 +52,9 @@ impl Variant {
     /// estimate of the time left.
     pub fn usual_objects(self) -> u64 {
         match self {
-            Self::X86_64 => 2000,
-            Self::Uml => 1450,
-            Self::UmlDebug => 1550,
+            Self::X86_64 => 1515,
+            Self::Uml => 1109,
+            Self::UmlDebug => 1150,
         }
     }
 }
