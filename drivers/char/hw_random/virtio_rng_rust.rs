@@ -367,10 +367,13 @@ impl Reader {
 impl hwrng::Rng for Reader {
     fn read(&self, dst: &mut [u8], wait: bool) -> Result<usize> {
         let timeout: Jiffies = if wait { msecs_to_jiffies(WAIT) } else { 0 };
+        let now = Instant::now();
 
-        self.queue.lock().split().0.pace.begin(Instant::now());
         self.queue
-            .wait_until(timeout, |store, ring| Self::attempt(store, ring, dst))?
+            .wait_until(timeout, |store, ring| {
+                store.pace.begin(now);
+                Self::attempt(store, ring, dst)
+            })?
             .unwrap_or(Ok(0))
             .inspect_err(|&e| {
                 if e == EIO {

@@ -316,15 +316,14 @@ impl<H: Handler> AnyQueue for VirtQueue<H> {
     unsafe fn attach(&self, vq: NonNull<bindings::virtqueue>) -> Result {
         // SAFETY: `vq` is valid by the requirements of this function.
         let size = unsafe { bindings::virtqueue_get_vring_size(vq.as_ptr()) };
-        let mut limbo = KVec::with_capacity(size as usize, GFP_KERNEL)?;
+        let limbo = KVec::with_capacity(size as usize, GFP_KERNEL)?;
 
         let mut inner = self.inner.lock();
-        core::mem::swap(&mut inner.limbo, &mut limbo);
+        inner.limbo = limbo;
         // SAFETY: By the requirements of this function.
         //
         // INVARIANT: `vq` is empty and the queue is not live, so there is no buffer of any type.
         inner.vq = Some(unsafe { RawQueue::new(vq) });
-        drop(inner);
         Ok(())
     }
 
