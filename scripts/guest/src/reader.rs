@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, Context as _, Result};
+use anyhow::{anyhow, bail, ensure, Context as _, Result};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
@@ -99,6 +99,18 @@ impl Reader {
 
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill().context("cannot kill the reader")
+    }
+
+    /// Kills it, and waits until it died of that; says how long it took.
+    pub fn die(&mut self, limit: Duration) -> Result<Duration> {
+        self.kill()?;
+        let (status, took) = self.ended(limit)?;
+        ensure!(
+            status.signal() == Some(9),
+            "the reader {}",
+            describe(status)
+        );
+        Ok(took)
     }
 
     /// Waits for its end; says how long that took.

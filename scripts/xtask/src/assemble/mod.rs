@@ -20,9 +20,8 @@ use crate::doctor::{self, Need};
 use crate::source::{self, Source};
 use crate::stamp::Fingerprint;
 use listing::Listing;
+pub use ours::list as our_files;
 use ours::{Content, Contents};
-
-pub use ours::DIRS as OUR_DIRS;
 use state::State;
 use tree::{Changes, Sync};
 

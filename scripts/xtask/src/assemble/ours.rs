@@ -13,7 +13,7 @@ use super::listing::{self, Listing};
 use crate::bail_help;
 
 /// The directories of the checkout that are parts of Linux.
-pub const DIRS: &[&str] = &[
+const DIRS: &[&str] = &[
     "rust",
     "drivers",
     "include",
@@ -60,9 +60,11 @@ pub fn read(repo: &Path, source: &Listing) -> Result<Contents> {
     Ok(contents)
 }
 
+/// Our files, by their paths below the top of a tree.
+///
 /// Tracked or not, but not ignored: an editor's backup is no part of Linux.
 /// A checkout that is no git repository holds nothing but what was released.
-fn list(repo: &Path) -> Result<Vec<PathBuf>> {
+pub fn list(repo: &Path) -> Result<Vec<PathBuf>> {
     let there: Vec<&str> = DIRS
         .iter()
         .copied()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, Context as _, Result};
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::assemble::{Tree, OUR_DIRS};
+use crate::assemble::{our_files, Tree};
 use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::Toolchain;
@@ -49,7 +49,7 @@ pub fn run(
         repo: &ctx.repo,
         tree: &tree.dir,
         tools,
-        files: list(&ctx.repo)?,
+        files: our_files(&ctx.repo)?,
     };
     let mut entries = Vec::new();
     for (name, check) in wanted {
@@ -64,27 +64,6 @@ pub fn run(
         stage.finish(&format!("{} files, all good", sources.files.len()));
     }
     Ok(entries)
-}
-
-/// Our files, tracked or not, but not ignored.
-fn list(repo: &Path) -> Result<Vec<PathBuf>> {
-    let there = OUR_DIRS.iter().filter(|dir| repo.join(dir).is_dir());
-    let listed = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "--",
-        ])
-        .args(there)
-        .dir(repo)
-        .output()?;
-    let mut files: Vec<_> = listed.lines().map(PathBuf::from).collect();
-    files.retain(|path| repo.join(path).is_file());
-    files.sort();
-    files.dedup();
-    Ok(files)
 }
 
 impl Sources<'_> {
@@ -169,6 +148,15 @@ fn spdx(sources: &Sources) -> Result<Entry> {
     Ok(verdict("sources.spdx", files.len(), complaints))
 }
 
+/// What a checker says that ends with an error, or nothing.
+fn said_by(checker: Command) -> Vec<String> {
+    let mut said = Vec::new();
+    match checker.lines(|line| said.push(line.to_owned())) {
+        Ok(()) => Vec::new(),
+        Err(_) => said,
+    }
+}
+
 /// By the tree's own rules.
 fn rustfmt(sources: &Sources) -> Result<Entry> {
     let files = sources.with_extension("rs");
@@ -180,10 +168,7 @@ fn rustfmt(sources: &Sources) -> Result<Entry> {
             .args(&files)
             .envs(&sources.tools.envs)
             .dir(sources.tree);
-        let mut said = Vec::new();
-        if command.lines(|line| said.push(line.to_owned())).is_err() {
-            complaints = said;
-        }
+        complaints = said_by(command);
     }
     Ok(verdict("sources.rustfmt", files.len(), complaints))
 }
@@ -201,10 +186,7 @@ fn checkpatch(sources: &Sources) -> Result<Entry> {
             .args(["--showfile", "--file"])
             .args(&sources.files)
             .dir(sources.tree);
-        let mut said = Vec::new();
-        if command.lines(|line| said.push(line.to_owned())).is_err() {
-            complaints = said;
-        }
+        complaints = said_by(command);
     }
     Ok(verdict(
         "sources.checkpatch",
