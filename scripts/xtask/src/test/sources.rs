@@ -148,11 +148,12 @@ fn spdx(sources: &Sources) -> Result<Entry> {
     Ok(verdict("sources.spdx", files.len(), complaints))
 }
 
-/// What a checker says that ends with an error, or nothing.
+/// What a checker says that ends with an error; if it says nothing, the error.
 fn said_by(checker: Command) -> Vec<String> {
     let mut said = Vec::new();
     match checker.lines(|line| said.push(line.to_owned())) {
         Ok(()) => Vec::new(),
+        Err(error) if said.is_empty() => vec![format!("{error:#}")],
         Err(_) => said,
     }
 }
@@ -214,6 +215,15 @@ macro_rules! m { () => { unsafe { g() } }; }
 fn unsafe_name() {}
 "#;
         assert_eq!(unsafe_lines(text).unwrap(), [7, 9, 10]);
+    }
+
+    #[test]
+    fn a_checker_that_fails_has_complaints() {
+        assert!(said_by(Command::new("true")).is_empty());
+        assert_eq!(said_by(Command::new("false")).len(), 1);
+        assert_eq!(said_by(Command::new("/nonexistent/checker")).len(), 1);
+        let talks = Command::new("sh").args(["-c", "echo a; echo b; exit 1"]);
+        assert_eq!(said_by(talks), ["a", "b"]);
     }
 
     #[test]
