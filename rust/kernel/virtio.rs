@@ -26,21 +26,78 @@
 //!
 //! # Buffers
 //!
-//! A buffer is *moved* into the ring by [`Ring::post`] and moved out by [`Ring::pop`]. In between
-//! it belongs to the device, and no safe code has a name for its memory. When posting fails, the
-//! buffer comes back in the error. The length that the device reports is clamped to what was
-//! posted before the driver sees it.
+//! A buffer is *moved* into the ring by [`Ring::post`] and comes back by [`Handler::used`]. In
+//! between it belongs to the device, and no safe code has a name for its memory. When posting
+//! fails, the buffer comes back in the error; when the queue ends first, by [`Handler::unused`].
+//! The length that the device reports is clamped to what was posted before the driver sees it.
+//!
+//! | | |
+//! |---|---|
+//! | [`DeviceBuffer`] | bytes that the device writes |
+//! | [`DriverBuffer`] | bytes that the device reads |
+//! | [`Pages`] | whole pages, for bulk data of either direction |
+//! | [`Request`] | a header, data of any of these kinds, a trailer |
+//!
+//! Each is posted in a [`KBox`](crate::alloc::KBox).
+//!
+//! # Queues
+//!
+//! [`VirtQueue::with`] gives a closure exclusive access to the ring and to the driver's own state,
+//! under the lock of the queue. What it posts is notified to the device after that, once. A task
+//! can sleep in [`VirtQueue::wait_until`]; where tasks send requests and wait for answers,
+//! [`Replies`] and [`VirtQueue::request`] are all that is needed.
+//!
+//! A device that breaks the rules of a ring is reset by the adapter, which then gives all buffers
+//! back; every wait ends with [`QueueError::Broken`].
+//!
+//! # What the device says
+//!
+//! Features are declared with [`virtio_features!`](crate::virtio_features), fields of the
+//! configuration space with [`virtio_config!`](crate::virtio_config). What is read from the device
+//! is [`Untrusted`] until the driver checked it.
+//!
+//! ```
+//! use kernel::{
+//!     prelude::*,
+//!     virtio::{
+//!         DeviceBuffer,
+//!         Request,
+//!         Untrusted, //
+//!     }, //
+//! };
+//!
+//! // 0 is success; the device can send any number.
+//! fn check(status: Untrusted<u8>) -> Result {
+//!     status.validate(|status| match status {
+//!         0 => Ok(()),
+//!         1 => Err(EIO),
+//!         _ => Err(EPROTO),
+//!     })
+//! }
+//!
+//! // A command of eight bytes, up to 512 bytes of answer, a status.
+//! let answer = DeviceBuffer::new(512, GFP_KERNEL)?;
+//! let request = KBox::new(Request::new([0_u8; 8], answer, 0xff_u8), GFP_KERNEL)?;
+//!
+//! // With `queue.request(request, timeout)?` the device would have it, and give it back. As it
+//! // is, no device wrote anything.
+//! assert!(request.trailer().is_err());
+//! assert_eq!(check(request.trailer_of_any_length()), Err(EPROTO));
+//! # Ok::<(), Error>(())
+//! ```
 //!
 //! # What the types do not do
 //!
 //! A device can always refuse to work, and it can send any bytes as payload: denial of service and
 //! wrong data are the device side's to decide. Waiting is bounded and killable, see
-//! [`VirtQueue::wait_until`].
-//! Neither can this module mend what the C core or a transport does with a lie.
+//! [`VirtQueue::wait_until`]. Neither can this module mend what the C core or a transport does
+//! with a lie.
 //!
 //! # Examples
 //!
-//! The smallest whole driver is `samples/rust/rust_driver_virtio.rs`; one with a class device is
+//! `Documentation/rust/virtio.rst` tells how to write a driver step by step, and
+//! `Documentation/rust/virtio-soundness.rst` why this is sound. The smallest whole driver is
+//! `samples/rust/rust_driver_virtio.rs`; one with a class device is
 //! `drivers/char/hw_random/virtio_rng_rust.rs`.
 //!
 //! C headers: [`include/linux/virtio.h`](srctree/include/linux/virtio.h),
@@ -52,43 +109,68 @@
 
 mod adapter;
 mod buffer;
+mod bytes;
+mod chain;
 mod config;
+mod control;
 mod device;
 mod driver;
+mod events;
 mod features;
 mod id;
+mod lock;
+mod pages;
 mod queue;
 mod queue_set;
+mod request;
 mod ring;
+#[cfg(CONFIG_VIRTIO_SIM)]
+pub mod sim;
 mod untrusted;
 
 pub use self::{
     adapter::Adapter,
     buffer::{
         Buffer,
-        DeviceBuffer, //
+        Memory, //
     },
+    bytes::{
+        DeviceBuffer,
+        DriverBuffer, //
+    },
+    chain::Chain,
     config::{
-        ConfigInt,
-        CONFIG_SIZE, //
+        ConfigValue,
+        Field,
+        Snapshot, //
+    },
+    control::{
+        Failure,
+        Replies,
+        RequestError, //
     },
     device::Device,
     driver::Driver,
     features::{
         FeatureSet,
         Negotiated,
-        NoFeatures, //
+        NoFeatures,
+        Offered, //
     },
     id::{
         DeviceId,
         IdTable, //
     },
+    pages::{
+        Direction,
+        Pages, //
+    },
     queue::{
         Handler,
-        QueueGuard,
         VirtQueue, //
     },
     queue_set::QueueSet,
+    request::Request,
     ring::{
         PostError,
         QueueError,

@@ -30,10 +30,8 @@ struct Reply(Option<KBox<DeviceBuffer>>);
 impl virtio::Handler for Reply {
     type Buffer = KBox<DeviceBuffer>;
 
-    fn used(&mut self, ring: &mut Ring<'_, Self::Buffer>) {
-        while let Some(buffer) = ring.pop() {
-            self.0 = Some(buffer);
-        }
+    fn used(&mut self, buffer: Self::Buffer, _ring: &mut Ring<'_, Self::Buffer>) {
+        self.0 = Some(buffer);
     }
 
     fn unused(&mut self, _buffer: Self::Buffer) {}
@@ -63,9 +61,8 @@ impl virtio::Driver for SampleDriver {
     }
 
     fn register<'bound>(vdev: &'bound virtio::Device<Core<'_>>, data: Pin<&Self>) -> Result {
-        let buffer = DeviceBuffer::new(BYTES, GFP_KERNEL)?;
-        let posted = data.queue.lock().split().1.post(buffer);
-        posted.map_err(|e| e.reason)?;
+        let buffer = KBox::new(DeviceBuffer::new(BYTES, GFP_KERNEL)?, GFP_KERNEL)?;
+        data.queue.with(|_reply, ring| ring.post(buffer))?;
 
         // The buffer is the device's now. It comes back through `Reply::used`.
         let reply = data

@@ -11,6 +11,9 @@
 //!
 //! Specification: Virtio 1.3, section 5.4.
 
+#[cfg(all(CONFIG_KUNIT, CONFIG_VIRTIO_SIM))]
+mod virtio_rng_rust_kunit;
+
 mod pace {
     //! How much to ask of the device ahead of the readers.
 
@@ -164,6 +167,10 @@ mod pace {
 }
 
 use kernel::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
     device::{
         Core,
         Device, //
@@ -208,6 +215,10 @@ const MAX_EMPTY: u32 = 8;
 
 type Buffer = KBox<DeviceBuffer>;
 
+fn new_buffer(flags: Flags) -> Result<Buffer, AllocError> {
+    KBox::new(DeviceBuffer::new(pace::MAX_REQUEST, flags)?, flags)
+}
+
 /// What the lock of the queue protects.
 struct Store {
     /// Replies, oldest first. Has capacity for all buffers.
@@ -235,10 +246,7 @@ impl Store {
             warned: false,
             cancelled: false,
         };
-        store.idle.push(
-            DeviceBuffer::new(pace::MAX_REQUEST, GFP_KERNEL)?,
-            GFP_KERNEL,
-        )?;
+        store.idle.push(new_buffer(GFP_KERNEL)?, GFP_KERNEL)?;
         Ok(store)
     }
 
@@ -282,7 +290,7 @@ impl Store {
         if self.allocated == MAX_BUFFERS {
             return None;
         }
-        let buffer = DeviceBuffer::new(pace::MAX_REQUEST, GFP_NOWAIT).ok()?;
+        let buffer = new_buffer(GFP_NOWAIT).ok()?;
         self.allocated += 1;
         Some(buffer)
     }
@@ -308,11 +316,8 @@ impl Store {
 impl virtio::Handler for Store {
     type Buffer = Buffer;
 
-    fn used(&mut self, ring: &mut Ring<'_, Buffer>) {
-        // Ends, since nothing is posted here.
-        while let Some(buffer) = ring.pop() {
-            self.put_ready(buffer);
-        }
+    fn used(&mut self, buffer: Buffer, _ring: &mut Ring<'_, Buffer>) {
+        self.put_ready(buffer);
     }
 
     fn unused(&mut self, buffer: Buffer) {
@@ -338,13 +343,9 @@ impl Reader {
         ring: &mut Ring<'_, Buffer>,
         dst: &mut [u8],
     ) -> Option<Result<usize>> {
-        use virtio::Handler;
-
         if store.cancelled {
             return Some(Err(ENODEV));
         }
-        // An interrupt that was lost, or that the device never sent, costs time but no data.
-        store.used(ring);
         let done = store.take(dst);
         let asked = store.refill(ring, dst.len() - done);
         if done > 0 {
@@ -358,7 +359,10 @@ impl Reader {
 
     /// Once per device, so that it cannot flood the log.
     fn warn_once(&self) {
-        if !core::mem::replace(&mut self.queue.lock().split().0.warned, true) {
+        let warned = self
+            .queue
+            .with(|store, _ring| core::mem::replace(&mut store.warned, true));
+        if !warned {
             dev_warn!(self.dev, "broken or only empty replies, reads fail\n");
         }
     }
@@ -383,7 +387,7 @@ impl hwrng::Rng for Reader {
     }
 
     fn cancel(&self) {
-        self.queue.lock().split().0.cancelled = true;
+        self.queue.with(|store, _ring| store.cancelled = true);
         self.queue.wake_all();
     }
 }

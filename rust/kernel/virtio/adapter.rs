@@ -6,14 +6,24 @@
 use super::{
     device::Device,
     driver::Driver,
+    events::{
+        Event,
+        Events, //
+    },
     features::{
         assert_valid,
-        FeatureSet, //
-    }, //
+        FeatureSet,
+        Offered, //
+    },
+    ring::QueueError, //
 };
 use crate::{
     bindings,
-    device::CoreInternal,
+    container_of,
+    device::{
+        self,
+        CoreInternal, //
+    },
     driver,
     error::{
         from_result,
@@ -32,6 +42,9 @@ pub struct Adapter<T: Driver>(T);
 #[doc(hidden)]
 #[pin_data]
 pub struct Bound<'bound, T: Driver> {
+    vdev: &'bound Device<device::Bound>,
+    #[pin]
+    events: Events,
     #[pin]
     data: T::Data<'bound>,
     /// `None` until [`Driver::register`] succeeded. Only the callbacks of the bus access it, and
@@ -58,7 +71,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         name: &'static CStr,
         module: &'static ThisModule,
     ) -> Result {
-        const { assert_valid(T::Features::TABLE) };
+        const { assert_valid(T::Features::TABLE, T::Features::NEEDS) };
         let features = T::Features::TABLE;
         let features_len = features.len().try_into()?;
 
@@ -69,8 +82,11 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*vdrv).id_table = T::ID_TABLE.as_ptr();
             (*vdrv).feature_table = features.as_ptr();
             (*vdrv).feature_table_size = features_len;
+            (*vdrv).validate = Some(Self::validate_callback);
             (*vdrv).probe = Some(Self::probe_callback);
             (*vdrv).remove = Some(Self::remove_callback);
+            (*vdrv).config_changed = Some(Self::config_changed_callback);
+            (*vdrv).shutdown = Some(Self::shutdown_callback);
             (*vdrv).freeze = Some(Self::freeze_callback);
             (*vdrv).restore = Some(Self::restore_callback);
         }
@@ -104,6 +120,20 @@ impl<T: Driver> Adapter<T> {
         unsafe { vdev.as_ref().drvdata_borrow::<Bound<'a, T>>() }
     }
 
+    extern "C" fn validate_callback(vdev: *mut bindings::virtio_device) -> c_int {
+        // SAFETY: This is a callback of the bus.
+        let vdev = unsafe { Self::device(vdev) };
+
+        from_result(|| {
+            // SAFETY: FEATURES_OK is not set yet, and nobody else looks at the features.
+            let mut offered = unsafe { Offered::new(vdev) };
+            offered.clear_unmet();
+            T::validate(vdev, &mut offered)?;
+            offered.clear_unmet();
+            Ok(0)
+        })
+    }
+
     extern "C" fn probe_callback(vdev: *mut bindings::virtio_device) -> c_int {
         // SAFETY: This is a callback of the bus.
         let vdev = unsafe { Self::device(vdev) };
@@ -118,13 +148,18 @@ impl<T: Driver> Adapter<T> {
     fn probe<'a>(vdev: &'a Device<CoreInternal<'a>>) -> Result {
         let data = T::probe(vdev, vdev.negotiated());
         vdev.as_ref().set_drvdata(try_pin_init!(Bound::<'_, T> {
+            vdev,
+            // SAFETY: It is embedded in the right type. Events are raised only while all of it
+            // exists: `teardown` stops the sources, cancels the work item and then drops it.
+            events <- unsafe { Events::new(Self::events_callback) },
             data <- data,
             class_device: UnsafeCell::new(None),
         }))?;
         // SAFETY: The private data was just stored.
         let bound = unsafe { Self::bound(vdev) };
 
-        vdev.start_queues();
+        // SAFETY: `teardown` stops the queues before it drops `bound`.
+        unsafe { vdev.start_queues(&bound.events) };
 
         let class_device = T::register(vdev, Self::data(bound))?;
         // SAFETY: Only callbacks of the bus access this, and they are serialised.
@@ -138,6 +173,12 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: The device was probed.
         let bound = unsafe { Self::bound(vdev) };
 
+        // The transport may have marked the queues broken without telling anyone, as it does when a
+        // device is unplugged. Whoever waits for a buffer would wait for ever.
+        //
+        // SAFETY: The device is bound, and only this callback releases the set. If the work item
+        // ends the queues at the same time, they are dead to this.
+        unsafe { vdev.poll_queues() };
         T::unbind(vdev, Self::data(bound));
         Self::teardown(vdev);
     }
@@ -146,14 +187,76 @@ impl<T: Driver> Adapter<T> {
     fn teardown<'a>(vdev: &'a Device<CoreInternal<'a>>) {
         // SAFETY: If there is private data, it is of this type. It is taken before the driver core
         // could: the hook of the driver core finds none.
-        let mut bound = unsafe { vdev.as_ref().drvdata_obtain::<Bound<'a, T>>() };
+        let bound = unsafe { vdev.as_ref().drvdata_obtain::<Bound<'a, T>>() };
 
-        if let Some(bound) = bound.as_mut() {
-            *bound.as_mut().project().class_device.get_mut() = None;
+        if let Some(bound) = &bound {
+            // If a queue breaks now, its buffers still come back, so nobody waits for them in vain.
+            //
+            // SAFETY: Only callbacks of the bus access this, and they are serialised. The work item
+            // may still use the rest of `bound`.
+            drop(unsafe { (*bound.class_device.get()).take() });
         }
-        vdev.end_queues();
+        Self::quiesce(vdev, bound.as_ref().map(|bound| &bound.events));
+        // SAFETY: `quiesce` stopped everything else.
+        unsafe { vdev.end_queues(QueueError::Dead) };
         drop(bound);
         vdev.release();
+    }
+
+    /// Stops the queues and the work item. The core has stopped changes of the configuration.
+    fn quiesce<'a>(vdev: &'a Device<CoreInternal<'a>>, events: Option<&Events>) {
+        vdev.stop_queues();
+        if let Some(events) = events {
+            events.cancel();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `work` belongs to the events of a [`Bound`] of this type, which exists until this returned.
+    unsafe extern "C" fn events_callback(work: *mut bindings::work_struct) {
+        // SAFETY: This is what `probe` made the events with, inside of a `Bound`, which is not
+        // dropped while the work item runs.
+        let bound = unsafe {
+            let events = Events::from_work(work);
+            Pin::new_unchecked(&*container_of!(events, Bound<'_, T>, events))
+        };
+        let pending = bound.events.take();
+
+        if pending.has(Event::Broken) {
+            dev_err!(bound.vdev.as_ref(), "virtqueues broken, device reset\n");
+            // SAFETY: The device is bound. Who else makes or deletes virtqueues, after one of them
+            // was live, waits for this work item first. A queue that is not live yet stays dead.
+            unsafe { bound.vdev.end_queues(QueueError::Broken) };
+        }
+        if pending.has(Event::MoreUsed) {
+            // SAFETY: As above.
+            unsafe { bound.vdev.poll_queues() };
+        }
+        if pending.has(Event::Config) {
+            T::config_changed(bound.vdev, Self::data(bound));
+        }
+    }
+
+    extern "C" fn config_changed_callback(vdev: *mut bindings::virtio_device) {
+        // SAFETY: This is a callback of the bus.
+        let vdev = unsafe { Self::device(vdev) };
+        // SAFETY: The core calls this only between the end of probe and the start of remove, and
+        // not while the device is frozen.
+        unsafe { Self::bound(vdev) }.events.raise(Event::Config);
+    }
+
+    extern "C" fn shutdown_callback(vdev: *mut bindings::virtio_device) {
+        // SAFETY: This is a callback of the bus.
+        let vdev = unsafe { Self::device(vdev) };
+        // SAFETY: The device was probed, and the driver core holds its lock.
+        let bound = unsafe { Self::bound(vdev) };
+
+        // SAFETY: The device is valid. The core does not do this by itself here.
+        unsafe { bindings::virtio_config_driver_disable(vdev.as_raw()) };
+        Self::quiesce(vdev, Some(&bound.events));
+        // SAFETY: The device is valid. Buffers stay where they are: the system is going down.
+        unsafe { bindings::virtio_device_shutdown(vdev.as_raw()) };
     }
 
     extern "C" fn freeze_callback(vdev: *mut bindings::virtio_device) -> c_int {
@@ -165,7 +268,9 @@ impl<T: Driver> Adapter<T> {
 
         from_result(|| {
             T::freeze(vdev, Self::data(bound))?;
-            vdev.end_queues();
+            Self::quiesce(vdev, Some(&bound.events));
+            // SAFETY: `quiesce` stopped everything else.
+            unsafe { vdev.end_queues(QueueError::Dead) };
             Ok(0)
         })
     }
@@ -177,9 +282,14 @@ impl<T: Driver> Adapter<T> {
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {
-            vdev.find_vqs_again().inspect_err(|_| vdev.end_queues())?;
-            vdev.start_queues();
+            vdev.find_vqs_again().inspect_err(|_| {
+                // SAFETY: The queues are not live.
+                unsafe { vdev.end_queues(QueueError::Dead) }
+            })?;
+            // SAFETY: `teardown` stops the queues before it drops `bound`.
+            unsafe { vdev.start_queues(&bound.events) };
             T::restore(vdev, Self::data(bound));
+            bound.events.resume();
             Ok(0)
         })
     }

@@ -43,16 +43,31 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
     }
 }
 
+impl Device<device::Bound> {
+    /// Whether the device follows Virtio 1.0 or later; if not, multi-byte fields of its
+    /// configuration space have the byte order of the guest.
+    pub(super) fn is_version_1(&self) -> bool {
+        // SAFETY: The device is valid, and all members of the union are plain integers. This bit is
+        // the transport's; it was settled before any driver was called.
+        let features = unsafe { (*self.as_raw()).__bindgen_anon_1.features_array[0] };
+        features & (1 << bindings::VIRTIO_F_VERSION_1) != 0
+    }
+
+    /// The most bytes that one run of memory in a buffer may have; more cannot be mapped.
+    ///
+    /// C: `virtio_max_dma_size()`.
+    pub fn max_segment_size(&self) -> usize {
+        // SAFETY: The device is valid, and its features were negotiated.
+        unsafe { bindings::virtio_max_dma_size(self.as_raw()) }
+    }
+}
+
 impl Device<device::CoreInternal<'_>> {
     /// What was negotiated. The feature words do not change after FEATURES_OK.
     pub(super) fn negotiated<F: FeatureSet>(&self) -> Negotiated<F> {
         // SAFETY: The device is valid, and all members of the union are plain integers.
         let words = unsafe { (*self.as_raw()).__bindgen_anon_1.features_array };
-        let bits = words
-            .iter()
-            .rev()
-            .fold(0, |bits: u128, &word| bits << 64 | u128::from(word));
-        Negotiated::new(bits)
+        Negotiated::new(words)
     }
 }
 

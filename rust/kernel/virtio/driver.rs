@@ -6,7 +6,8 @@ use super::{
     device::Device,
     features::{
         FeatureSet,
-        Negotiated, //
+        Negotiated,
+        Offered, //
     },
     id::IdTable, //
 };
@@ -17,7 +18,8 @@ use crate::{
 
 /// A virtio driver.
 ///
-/// All callbacks run in process context, may sleep, and are serialised by the driver core.
+/// All callbacks run in process context and may sleep. They are serialised by the driver core, but
+/// for [`config_changed`](Driver::config_changed), which may run beside the others.
 ///
 /// # Examples
 ///
@@ -72,6 +74,19 @@ pub trait Driver: 'static {
     /// The devices that the driver binds to.
     const ID_TABLE: IdTable;
 
+    /// Looks at what the device offers, before features are negotiated, and may give up some of it.
+    ///
+    /// The configuration space can be read. A feature that needs another one that is not offered
+    /// was given up before this is called, and will be after it.
+    ///
+    /// # Errors
+    ///
+    /// An error keeps the driver from being bound to the device.
+    fn validate(vdev: &Device<device::Bound>, offered: &mut Offered<'_, Self::Features>) -> Result {
+        let _ = (vdev, offered);
+        Ok(())
+    }
+
     /// Builds the state of the driver, after features were negotiated.
     ///
     /// Virtqueues are made by [`Device::find_vqs`]. They are dead in here.
@@ -90,6 +105,18 @@ pub trait Driver: 'static {
 
     /// Called first when the driver is unbound: all of the device still works.
     fn unbind<'bound>(vdev: &'bound Device<device::Core<'_>>, data: Pin<&Self::Data<'bound>>) {
+        let _ = (vdev, data);
+    }
+
+    /// The device says that its configuration space changed.
+    ///
+    /// Called after [`register`](Self::register) and until the device is unbound or frozen, at most
+    /// once at a time; changes that come meanwhile become one more call. May come without a change.
+    ///
+    /// The work item that resets a broken device is the same: in here, wait for the device only by
+    /// [`VirtQueue::request`](super::VirtQueue::request) or
+    /// [`VirtQueue::wait_until`](super::VirtQueue::wait_until), which end by themselves.
+    fn config_changed<'bound>(vdev: &Device<device::Bound>, data: Pin<&Self::Data<'bound>>) {
         let _ = (vdev, data);
     }
 

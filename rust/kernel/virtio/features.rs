@@ -2,7 +2,11 @@
 
 //! Feature bits, Virtio 1.3, section 2.2.
 
-use crate::bindings;
+use super::device::Device;
+use crate::{
+    bindings,
+    device, //
+};
 use core::marker::PhantomData;
 
 /// The device-specific feature bits that a driver implements.
@@ -16,16 +20,32 @@ pub trait FeatureSet: Copy + 'static {
     /// negotiates them.
     const TABLE: &'static [u32];
 
+    /// Pairs of bit numbers: the first feature makes sense only together with the second.
+    const NEEDS: &'static [(u32, u32)];
+
     /// The bit number of one feature.
     fn bit(self) -> u32;
 }
 
-/// Ends the compilation if a bit of `table` is not for device types to define.
-pub(super) const fn assert_valid(table: &[u32]) {
+/// Virtio 1.3, section 2.2: the other bits are the transport's.
+const fn is_device_specific(bit: u32) -> bool {
+    matches!(bit, 0..=23 | 50..=127)
+}
+
+const _: () = assert!(bindings::VIRTIO_FEATURES_U64S == 2);
+
+/// Ends the compilation if a bit of `table` is not for device types to define, or if a feature
+/// needs itself.
+pub(super) const fn assert_valid(table: &[u32], needs: &[(u32, u32)]) {
+    let mut i = 0;
+    while i < needs.len() {
+        assert!(needs[i].0 != needs[i].1, "a feature cannot need itself");
+        i += 1;
+    }
     let mut i = 0;
     while i < table.len() {
         assert!(
-            matches!(table[i], 0..=23 | 50..=127),
+            is_device_specific(table[i]),
             "not a device-specific feature bit"
         );
         i += 1;
@@ -38,6 +58,7 @@ pub enum NoFeatures {}
 
 impl FeatureSet for NoFeatures {
     const TABLE: &'static [u32] = &[];
+    const NEEDS: &'static [(u32, u32)] = &[];
 
     fn bit(self) -> u32 {
         match self {}
@@ -48,7 +69,7 @@ impl FeatureSet for NoFeatures {
 ///
 /// A plain value, taken once in probe. The device cannot change it afterwards.
 pub struct Negotiated<F: FeatureSet> {
-    bits: u128,
+    words: [u64; 2],
     _set: PhantomData<F>,
 }
 
@@ -61,9 +82,9 @@ impl<F: FeatureSet> Clone for Negotiated<F> {
 impl<F: FeatureSet> Copy for Negotiated<F> {}
 
 impl<F: FeatureSet> Negotiated<F> {
-    pub(super) fn new(bits: u128) -> Self {
+    pub(super) fn new(words: [u64; 2]) -> Self {
         Self {
-            bits,
+            words,
             _set: PhantomData,
         }
     }
@@ -86,14 +107,120 @@ impl<F: FeatureSet> Negotiated<F> {
         self.has_bit(bindings::VIRTIO_F_ACCESS_PLATFORM)
     }
 
+    /// Whether the ring is packed, not split.
+    #[inline]
+    pub fn ring_packed(&self) -> bool {
+        self.has_bit(bindings::VIRTIO_F_RING_PACKED)
+    }
+
+    /// Whether a chain can take a single descriptor of the ring.
+    #[inline]
+    pub fn indirect_desc(&self) -> bool {
+        self.has_bit(bindings::VIRTIO_RING_F_INDIRECT_DESC)
+    }
+
+    /// Whether both sides say at which index they want to be notified.
+    #[inline]
+    pub fn event_idx(&self) -> bool {
+        self.has_bit(bindings::VIRTIO_RING_F_EVENT_IDX)
+    }
+
+    /// Whether the device uses buffers in the order in which they were posted.
+    #[inline]
+    pub fn in_order(&self) -> bool {
+        self.has_bit(bindings::VIRTIO_F_IN_ORDER)
+    }
+
+    /// Whether one queue can be reset, see [`VirtQueue::reset`](super::VirtQueue::reset).
+    #[inline]
+    pub fn ring_reset(&self) -> bool {
+        self.has_bit(bindings::VIRTIO_F_RING_RESET)
+    }
+
     #[inline]
     fn has_bit(&self, bit: u32) -> bool {
-        self.bits.checked_shr(bit).is_some_and(|bits| bits & 1 != 0)
+        let word = self.words.get((bit / 64) as usize);
+        word.is_some_and(|word| word >> (bit % 64) & 1 != 0)
+    }
+}
+
+/// The features that the device offers and the driver declared, before they are negotiated.
+pub struct Offered<'a, F: FeatureSet> {
+    vdev: &'a Device<device::Bound>,
+    _set: PhantomData<F>,
+}
+
+impl<'a, F: FeatureSet> Offered<'a, F> {
+    /// # Safety
+    ///
+    /// While the result exists, the features are not negotiated yet, and nobody else accesses the
+    /// feature words of `vdev`.
+    pub(super) unsafe fn new(vdev: &'a Device<device::Bound>) -> Self {
+        Self {
+            vdev,
+            _set: PhantomData,
+        }
+    }
+
+    /// Whether `feature` is offered, and was not given up.
+    pub fn has(&self, feature: F) -> bool {
+        self.has_bit(feature.bit())
+    }
+
+    /// Whether the device follows Virtio 1.0 or later.
+    pub fn version_1(&self) -> bool {
+        self.vdev.is_version_1()
+    }
+
+    /// Gives `feature` up: it will not be negotiated.
+    pub fn clear(&mut self, feature: F) {
+        self.clear_bit(feature.bit());
+    }
+
+    /// Gives up features whose needs are not met, and those that need them.
+    pub(super) fn clear_unmet(&mut self) {
+        // Each round clears at least one.
+        while let Some(&(feature, _)) = F::NEEDS
+            .iter()
+            .find(|&&(feature, needed)| self.has_bit(feature) && !self.has_bit(needed))
+        {
+            self.clear_bit(feature);
+        }
+    }
+
+    /// Where a device-specific feature bit is, in which word and as which mask.
+    fn word(&self, bit: u32) -> Option<(*mut u64, u64)> {
+        // A set that was not made by the macro could say anything.
+        if !is_device_specific(bit) {
+            return None;
+        }
+        // SAFETY: The device is valid, and all members of the union are plain integers.
+        let words = unsafe { &raw mut (*self.vdev.as_raw()).__bindgen_anon_1.features_array };
+        // The bit is below 128, and there are as many words.
+        let word = words.cast::<u64>().wrapping_add((bit / 64) as usize);
+        Some((word, 1 << (bit % 64)))
+    }
+
+    fn has_bit(&self, bit: u32) -> bool {
+        self.word(bit).is_some_and(|(word, mask)| {
+            // SAFETY: By the requirements of `new`, and `word` is inside of the array.
+            unsafe { *word & mask != 0 }
+        })
+    }
+
+    fn clear_bit(&mut self, bit: u32) {
+        if let Some((word, mask)) = self.word(bit) {
+            // SAFETY: As in `has_bit`.
+            unsafe { *word &= !mask };
+        }
     }
 }
 
 /// Declares the features of a driver as an `enum` that implements
 /// [`FeatureSet`](crate::virtio::FeatureSet).
+///
+/// `A = 1 needs B` says that `A` makes sense only together with `B`, which must be declared, too.
+/// If a device offers `A` alone, `A` is not negotiated.
 ///
 /// # Examples
 ///
@@ -105,20 +232,28 @@ impl<F: FeatureSet> Negotiated<F> {
 ///         SizeMax = 1,
 ///         /// The device is read-only.
 ///         ReadOnly = 5,
+///         /// The cache mode can be chosen, which makes sense only with a flush command.
+///         ConfigWce = 11 needs Flush,
+///         /// The device has a flush command.
+///         Flush = 9,
 ///     }
 /// }
 ///
 /// # use kernel::virtio::FeatureSet;
-/// assert_eq!(Feature::TABLE, &[1, 5]);
+/// assert_eq!(Feature::TABLE, &[1, 5, 11, 9]);
+/// assert_eq!(Feature::NEEDS, &[(11, 9)]);
 /// assert_eq!(Feature::ReadOnly.bit(), 5);
-/// # let _ = Feature::SizeMax;
+/// # let _ = (Feature::SizeMax, Feature::Flush, Feature::ConfigWce);
 /// ```
 #[macro_export]
 macro_rules! virtio_features {
     (
         $(#[$attr:meta])*
         $vis:vis enum $name:ident {
-            $( $(#[$feature_attr:meta])* $feature:ident = $bit:expr ),+ $(,)?
+            $(
+                $(#[$feature_attr:meta])*
+                $feature:ident = $bit:literal $( needs $needed:ident )*
+            ),+ $(,)?
         }
     ) => {
         $(#[$attr])*
@@ -130,6 +265,8 @@ macro_rules! virtio_features {
 
         impl $crate::virtio::FeatureSet for $name {
             const TABLE: &'static [u32] = &[$( Self::$feature as u32 ),+];
+            const NEEDS: &'static [(u32, u32)] =
+                &[$( $( (Self::$feature as u32, Self::$needed as u32), )* )+];
 
             fn bit(self) -> u32 {
                 self as u32

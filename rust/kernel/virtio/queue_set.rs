@@ -4,11 +4,13 @@
 
 use super::{
     device::Device,
+    events::Events,
     queue::{
         AnyQueue,
         Handler,
         VirtQueue, //
-    }, //
+    },
+    ring::QueueError, //
 };
 use crate::{
     bindings,
@@ -30,15 +32,23 @@ use core::ptr::{
 /// # Invariants
 ///
 /// `entries[i].queue` and `entries[i].any` are the same object, a [`VirtQueue<H>`], and
-/// `entries[i].callback` is its `used_callback`.
+/// `entries[i].callback` is its `used_callback` or `None`.
 #[derive(Default)]
 pub struct QueueSet {
     entries: KVec<Entry>,
+    affinity: Option<Affinity>,
+}
+
+/// How many interrupt vectors are not spread, at the start and at the end.
+struct Affinity {
+    before: u32,
+    after: u32,
 }
 
 struct Entry {
     name: &'static CStr,
-    callback: unsafe extern "C" fn(*mut bindings::virtqueue),
+    /// `None` for a queue without interrupts.
+    callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
     queue: *const c_void,
     any: Arc<dyn AnyQueue>,
 }
@@ -61,12 +71,44 @@ impl QueueSet {
         name: &'static CStr,
         handler: H,
     ) -> Result<Arc<VirtQueue<H>>> {
-        let queue = Arc::pin_init(VirtQueue::new(handler), GFP_KERNEL)?;
+        self.push(name, handler, Some(VirtQueue::<H>::used_callback))
+    }
+
+    /// As [`add`](Self::add), but for a queue that never interrupts: used buffers are found by
+    /// [`VirtQueue::poll`] and [`VirtQueue::wait_until`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn add_polled<H: Handler>(
+        &mut self,
+        name: &'static CStr,
+        handler: H,
+    ) -> Result<Arc<VirtQueue<H>>> {
+        self.push(name, handler, None)
+    }
+
+    /// Asks for one interrupt vector per queue, spread over the CPUs, but for those of the first
+    /// `before` queues and the last `after` ones, together no more than there are. A transport that
+    /// cannot do it shares vectors.
+    ///
+    /// C: `struct irq_affinity`.
+    pub fn spread_interrupts(&mut self, before: u32, after: u32) {
+        self.affinity = Some(Affinity { before, after });
+    }
+
+    fn push<H: Handler>(
+        &mut self,
+        name: &'static CStr,
+        handler: H,
+        callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
+    ) -> Result<Arc<VirtQueue<H>>> {
+        let queue = Arc::pin_init(VirtQueue::new(handler, callback.is_none()), GFP_KERNEL)?;
         // INVARIANT: All three are of the same `H`.
         self.entries.push(
             Entry {
                 name,
-                callback: VirtQueue::<H>::used_callback,
+                callback,
                 queue: Arc::as_ptr(&queue).cast(),
                 any: queue.clone(),
             },
@@ -86,18 +128,34 @@ impl QueueSet {
     /// `vdev` is a valid device that has no virtqueues, and its `priv` points to `self`.
     unsafe fn find(&self, vdev: *mut bindings::virtio_device) -> Result {
         let count = self.entries.len();
+        if let Some(affinity) = &self.affinity {
+            // The core takes the sum to be right.
+            let fixed = affinity.before.checked_add(affinity.after);
+            if fixed.is_none_or(|fixed| fixed as usize > count) {
+                return Err(EINVAL);
+            }
+        }
         let mut infos = KVec::with_capacity(count, GFP_KERNEL)?;
         for entry in self.entries.iter() {
             infos.push(
                 bindings::virtqueue_info {
                     name: entry.name.as_char_ptr(),
-                    callback: Some(entry.callback),
+                    callback: entry.callback,
                     ctx: false,
                 },
                 GFP_KERNEL,
             )?;
         }
         let mut vqs = KVec::from_elem(null_mut::<bindings::virtqueue>(), count, GFP_KERNEL)?;
+
+        let mut affinity = self
+            .affinity
+            .as_ref()
+            .map(|affinity| bindings::irq_affinity {
+                pre_vectors: affinity.before,
+                post_vectors: affinity.after,
+                ..Default::default()
+            });
 
         // SAFETY: `vdev` is valid and has no virtqueues. Both arrays have `count` entries. The
         // names are static. A callback can come at once: it finds this set through `priv`, and its
@@ -108,7 +166,7 @@ impl QueueSet {
                 count.try_into()?,
                 vqs.as_mut_ptr(),
                 infos.as_mut_ptr(),
-                null_mut(),
+                affinity.as_mut().map_or(null_mut(), core::ptr::from_mut),
             )
         })?;
 
@@ -127,9 +185,9 @@ impl QueueSet {
     ///
     /// `vdev` is a valid device, bound to a driver of this module, its `priv` points to `self`, and
     /// no other function of this module works on the set at the same time.
-    unsafe fn delete(&self, vdev: *mut bindings::virtio_device) {
+    unsafe fn delete(&self, vdev: *mut bindings::virtio_device, why: QueueError) {
         for queue in self.queues() {
-            queue.stop();
+            queue.stop(why);
         }
         // Whoever saw a live queue and is about to notify the device has finished after this.
         rcu::synchronize_rcu();
@@ -197,8 +255,9 @@ impl Device<device::Core<'_>> {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it was called before for this device, `EINVAL` if the set is empty, `ENOMEM`,
-    /// or what the transport says, as a rule `ENOENT` if the device has fewer queues.
+    /// `EBUSY` if it was called before for this device, `EINVAL` if the set is empty or interrupts
+    /// are to be spread over more queues than there are, `ENOMEM`, or what the transport says, as a
+    /// rule `ENOENT` if the device has fewer queues.
     pub fn find_vqs(&self, set: QueueSet) -> Result {
         let vdev = self.as_raw();
         if set.entries.is_empty() {
@@ -218,11 +277,56 @@ impl Device<device::Core<'_>> {
     }
 }
 
-impl Device<device::CoreInternal<'_>> {
-    fn queue_set(&self) -> Option<&QueueSet> {
-        // SAFETY: While a driver of this module is bound, `priv` is null or the set of
-        // `find_vqs`, which is freed only by `release`.
+/// What the adapter and its work item do.
+impl Device<device::Bound> {
+    /// # Safety
+    ///
+    /// The device is bound to a driver of this module, and [`release`](Self::release) is not called
+    /// while the result is used.
+    unsafe fn queue_set(&self) -> Option<&QueueSet> {
+        // SAFETY: By the requirements of this function, `priv` is null or the set of `find_vqs`.
         unsafe { (*self.as_raw()).priv_.cast::<QueueSet>().as_ref() }
+    }
+
+    /// Hands used buffers of all queues to their handlers, if the queues are live.
+    ///
+    /// # Safety
+    ///
+    /// As for [`queue_set`](Self::queue_set).
+    pub(super) unsafe fn poll_queues(&self) {
+        // SAFETY: By the requirements of this function.
+        for queue in unsafe { self.queue_set() }
+            .into_iter()
+            .flat_map(QueueSet::queues)
+        {
+            queue.poll();
+        }
+    }
+
+    /// Resets the device, returns all buffers and deletes the virtqueues. The set stays. `why` is
+    /// what users of the queues are told from now on.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound to a driver of this module; no other function of this module that makes
+    /// or deletes virtqueues runs, and [`release`](Self::release) is not called meanwhile.
+    pub(super) unsafe fn end_queues(&self, why: QueueError) {
+        // SAFETY: By the requirements of this function.
+        match unsafe { self.queue_set() } {
+            // SAFETY: The device is valid, and `priv` points to the set.
+            Some(set) => unsafe { set.delete(self.as_raw(), why) },
+            // SAFETY: The device is valid, and has no queues.
+            None => unsafe { bindings::virtio_reset_device(self.as_raw()) },
+        }
+    }
+}
+
+impl Device<device::CoreInternal<'_>> {
+    fn queues(&self) -> impl Iterator<Item = &dyn AnyQueue> {
+        // SAFETY: This is for callbacks of the bus, which are serialised.
+        unsafe { self.queue_set() }
+            .into_iter()
+            .flat_map(QueueSet::queues)
     }
 
     /// Prepares a device that may come from a C driver, which leaves its own pointer behind.
@@ -234,7 +338,8 @@ impl Device<device::CoreInternal<'_>> {
 
     /// Makes the virtqueues again, after a freeze.
     pub(super) fn find_vqs_again(&self) -> Result {
-        match self.queue_set() {
+        // SAFETY: This is a callback of the bus.
+        match unsafe { self.queue_set() } {
             // SAFETY: `end_queues` deleted the virtqueues, and `priv` points to the set.
             Some(set) => unsafe { set.find(self.as_raw()) },
             None => Ok(()),
@@ -242,28 +347,27 @@ impl Device<device::CoreInternal<'_>> {
     }
 
     /// Sets DRIVER_OK, and makes the queues live after that.
-    pub(super) fn start_queues(&self) {
+    ///
+    /// # Safety
+    ///
+    /// `events` is valid until [`stop_queues`](Self::stop_queues) was called.
+    pub(super) unsafe fn start_queues(&self, events: &Events) {
         // SAFETY: The device is valid and is being probed or restored.
         unsafe { bindings::virtio_device_ready(self.as_raw()) };
-        if let Some(set) = self.queue_set() {
-            for queue in set.queues() {
-                queue.start();
-            }
+        for queue in self.queues() {
+            // SAFETY: By the requirements of this function.
+            unsafe { queue.start(events) };
         }
     }
 
-    /// Resets the device, returns all buffers and deletes the virtqueues. The set stays.
-    pub(super) fn end_queues(&self) {
-        match self.queue_set() {
-            // SAFETY: The device is valid, `priv` points to the set, and the callbacks of the bus
-            // are serialised.
-            Some(set) => unsafe { set.delete(self.as_raw()) },
-            // SAFETY: The device is valid, and has no queues.
-            None => unsafe { bindings::virtio_reset_device(self.as_raw()) },
+    /// Ends all use of the queues by drivers and callbacks.
+    pub(super) fn stop_queues(&self) {
+        for queue in self.queues() {
+            queue.stop(QueueError::Dead);
         }
     }
 
-    /// Frees the set, after [`end_queues`](Self::end_queues).
+    /// Frees the set, after the queues ended.
     pub(super) fn release(&self) {
         let vdev = self.as_raw();
         // SAFETY: As in `queue_set`. There are no virtqueues, hence no callbacks that use `priv`.

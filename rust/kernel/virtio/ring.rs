@@ -2,7 +2,16 @@
 
 //! Posting buffers to a virtqueue and popping used ones.
 
-use super::buffer::Buffer;
+use super::{
+    buffer::{
+        Buffer,
+        Memory, //
+    },
+    chain::{
+        Chain,
+        ChainMemory, //
+    }, //
+};
 use crate::{
     bindings,
     error::{
@@ -13,21 +22,24 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    mem::MaybeUninit,
     ptr::NonNull, //
 };
 
-/// Why a buffer could not be posted.
+/// What can go wrong with a queue or with a buffer in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueError {
-    /// The ring is full. Pop used buffers first.
+    /// The ring has too few free descriptors. Pop used buffers first.
     NoSpace,
     /// The buffer could not be mapped for DMA, or there was no memory for its descriptors.
     NoMemory,
-    /// The device broke the rules of the ring (or was unplugged), and the core stopped using it.
+    /// The buffer is empty, or needs more descriptors than the ring has in all.
+    Shape,
+    /// The device broke the rules of the ring, or was given up, and is not used any more.
     Broken,
-    /// The queue is not live: before DRIVER_OK, while frozen, or after removal.
+    /// The queue is not live: before DRIVER_OK, while it is reset or frozen, or after removal.
     Dead,
+    /// The device wrote less than it must.
+    Malformed,
 }
 
 impl From<QueueError> for Error {
@@ -35,8 +47,10 @@ impl From<QueueError> for Error {
         match e {
             QueueError::NoSpace => code::ENOSPC,
             QueueError::NoMemory => code::ENOMEM,
+            QueueError::Shape => code::EINVAL,
             QueueError::Broken => code::EIO,
             QueueError::Dead => code::ENODEV,
+            QueueError::Malformed => code::EPROTO,
         }
     }
 }
@@ -47,6 +61,12 @@ pub struct PostError<B> {
     pub reason: QueueError,
     /// The buffer, unchanged but for its content, which may have been wiped.
     pub buffer: B,
+}
+
+impl<B> From<PostError<B>> for Error {
+    fn from(e: PostError<B>) -> Self {
+        e.reason.into()
+    }
 }
 
 /// A live `struct virtqueue`.
@@ -75,17 +95,126 @@ impl RawQueue {
     pub(super) fn as_ptr(self) -> *mut bindings::virtqueue {
         self.0.as_ptr()
     }
+
+    /// How many descriptors are free. Means something only while the queue is locked.
+    #[inline(always)]
+    pub(super) fn num_free(self) -> u32 {
+        // SAFETY: The virtqueue exists by the type invariant; any value is fine.
+        unsafe { (*self.as_ptr()).num_free }
+    }
+
+    /// Nobody may have been told that a queue is broken: there are no interrupts then.
+    #[cold]
+    #[inline(never)]
+    fn why_refused(self, reason: QueueError) -> QueueError {
+        if self.is_broken() {
+            QueueError::Broken
+        } else {
+            reason
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn why_not_added(self, ret: c_int) -> QueueError {
+        match to_result(ret) {
+            Err(code::ENOSPC) => QueueError::NoSpace,
+            // A packed ring answers `EIO` if it could not map the buffer.
+            Err(code::EIO) if self.is_broken() => QueueError::Broken,
+            _ => QueueError::NoMemory,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_broken(self) -> bool {
+        // SAFETY: The virtqueue exists by the type invariant; the flag can be read at any time.
+        unsafe { bindings::virtqueue_is_broken(self.as_ptr()) }
+    }
+}
+
+/// What posting and popping need to know of a queue.
+///
+/// # Invariants
+///
+/// If `live` is `Some`, `size` and `indirect` are those of its ring.
+pub(super) struct State {
+    live: Option<RawQueue>,
+    /// Why it is not live.
+    why: QueueError,
+    /// How many descriptors the ring has.
+    size: u32,
+    /// Whether a chain of any length takes one descriptor of the ring.
+    indirect: bool,
+}
+
+impl State {
+    pub(super) fn dead() -> Self {
+        // INVARIANT: It is not live.
+        Self {
+            live: None,
+            why: QueueError::Dead,
+            size: 0,
+            indirect: false,
+        }
+    }
+
+    /// Makes the queue live.
+    pub(super) fn begin(&mut self, vq: RawQueue) {
+        // SAFETY: The virtqueue exists by the invariant of its type, and so does its device, whose
+        // features do not change any more.
+        let (size, features) = unsafe {
+            (
+                bindings::virtqueue_get_vring_size(vq.as_ptr()),
+                (*(*vq.as_ptr()).vdev).__bindgen_anon_1.features_array[0],
+            )
+        };
+        // INVARIANT: Just read.
+        self.size = size;
+        self.indirect = features & (1 << bindings::VIRTIO_RING_F_INDIRECT_DESC) != 0;
+        self.live = Some(vq);
+    }
+
+    /// The queue is not live any more.
+    pub(super) fn end(&mut self, why: QueueError) {
+        self.live = None;
+        self.why = why;
+    }
+
+    #[inline(always)]
+    pub(super) fn live(&self) -> Option<RawQueue> {
+        self.live
+    }
+
+    /// Why it is not live; meaningless if it is.
+    pub(super) fn why(&self) -> QueueError {
+        self.why
+    }
+
+    #[inline(always)]
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+}
+
+/// What has to be done when a queue is unlocked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Nothing,
+    /// Notify the device: buffers were posted.
+    Kick,
+    /// Tell that the queue is broken.
+    Broken,
 }
 
 /// Access to the ring of a locked queue.
 ///
-/// Exists only inside a [`QueueGuard`](super::QueueGuard) or a [`Handler`](super::Handler)
-/// callback, that is, under the queue's lock with interrupts off: nothing here sleeps.
+/// Exists only inside [`VirtQueue::with`](super::VirtQueue::with) and the callbacks of a
+/// [`Handler`](super::Handler), that is, under the queue's lock with interrupts off: nothing here
+/// sleeps.
 pub struct Ring<'a, B: Buffer> {
-    /// `None` if the queue is dead.
-    vq: Option<RawQueue>,
-    /// Set when a buffer was posted, so that the device is notified once the lock is dropped.
-    posted: &'a mut bool,
+    state: &'a State,
+    /// What is to be done once the lock is dropped.
+    after: &'a mut After,
     /// Also keeps the ring on the thread that holds the lock.
     _buffers: PhantomData<*mut B>,
 }
@@ -93,18 +222,18 @@ pub struct Ring<'a, B: Buffer> {
 impl<'a, B: Buffer> Ring<'a, B> {
     /// # Safety
     ///
-    /// For as long as the result exists, the caller holds the lock of the queue that `vq` belongs
-    /// to and the queue stays live; all buffers that were posted to `vq` are of type `B`.
-    #[inline]
-    pub(super) unsafe fn new(vq: Option<RawQueue>, posted: &'a mut bool) -> Self {
+    /// For as long as the result exists, the caller holds the lock of the queue that `state`
+    /// belongs to; all buffers that were posted to it are of type `B`.
+    #[inline(always)]
+    pub(super) unsafe fn new(state: &'a State, after: &'a mut After) -> Self {
         Self {
-            vq,
-            posted,
+            state,
+            after,
             _buffers: PhantomData,
         }
     }
 
-    /// Posts `buffer` for the device to write to.
+    /// Posts `buffer`: the device may read and write its memory until it comes back.
     ///
     /// The device is notified when the queue's lock is dropped, once for all buffers posted until
     /// then.
@@ -113,89 +242,135 @@ impl<'a, B: Buffer> Ring<'a, B> {
     ///
     /// [`PostError`] holds the buffer and the [`QueueError`].
     ///
-    /// C: `virtqueue_add_inbuf()`. Virtio 1.3, section 2.7.13.
-    #[inline]
+    /// C: `virtqueue_add_sgs()`. Virtio 1.3, sections 2.7.13 and 2.8.21.
+    #[inline(always)]
     pub fn post(&mut self, mut buffer: B) -> Result<(), PostError<B>> {
-        let Some(vq) = self.vq else {
+        let Some(vq) = self.state.live else {
             return Err(PostError {
-                reason: QueueError::Dead,
+                reason: self.state.why,
                 buffer,
             });
         };
 
-        let (memory, len) = buffer.device_writable();
-        let token = buffer.into_token();
-        let mut sg = MaybeUninit::<bindings::scatterlist>::uninit();
-
-        // SAFETY: `sg` is valid for writes and becomes a list of one entry. By the requirements of
-        // `Buffer`, the memory is in the linear mapping and `len` bytes long.
-        unsafe { bindings::sg_init_one(sg.as_mut_ptr(), memory.as_ptr().cast(), len) };
-
-        // SAFETY: The queue is live and locked by the requirements of `Ring::new`; `sg` was
-        // initialised above; `token` is not null. The core copies the entry, and gives the token
-        // back once: from `virtqueue_get_buf()` or from `virtqueue_detach_unused_buf()`. Until
-        // then nothing touches the memory, since its owner is the token.
-        let ret = unsafe {
-            bindings::virtqueue_add_inbuf(
-                vq.as_ptr(),
-                sg.as_mut_ptr(),
-                1,
-                token.as_ptr(),
-                bindings::GFP_ATOMIC,
-            )
+        let mut memory = ChainMemory::new();
+        let mut chain = Chain::new(&mut memory);
+        buffer.memory().lend(&mut chain);
+        // Longer chains are not allowed, even where an indirect table could hold them, and
+        // the core warns where there is none.
+        let reason = match chain.segments() {
+            Some(n) if n == 1 || n <= self.state.size => {
+                // The core would find this out as well, and as a rule notify the device then: under
+                // our lock.
+                let free = self.free();
+                if free >= n || (self.state.indirect && free > 0) {
+                    None
+                } else {
+                    Some(QueueError::NoSpace)
+                }
+            }
+            _ => Some(QueueError::Shape),
         };
-        if let Err(e) = to_result(ret) {
+        if let Some(reason) = reason {
+            let reason = vq.why_refused(reason);
+            if reason == QueueError::Broken {
+                *self.after = After::Broken;
+            }
+            return Err(PostError { reason, buffer });
+        }
+        let token = buffer.into_token();
+
+        // SAFETY: The queue is live and locked by the requirements of `Ring::new`. The core copies
+        // the lists, which are valid by the invariants of `Chain`: the memory is where it was,
+        // since the token is its owner. The core gives the token back once: from
+        // `virtqueue_get_buf()`, `virtqueue_detach_unused_buf()` or the reset of the queue. Until
+        // then nothing in the kernel touches the memory.
+        let ret = unsafe { chain.add(vq, token) };
+        if ret != 0 {
+            let reason = vq.why_not_added(ret);
+            if reason == QueueError::Broken {
+                *self.after = After::Broken;
+            }
             return Err(PostError {
-                reason: match e {
-                    code::ENOSPC => QueueError::NoSpace,
-                    // SAFETY: The queue is live.
-                    code::EIO if unsafe { bindings::virtqueue_is_broken(vq.as_ptr()) } => {
-                        QueueError::Broken
-                    }
-                    // A packed ring answers `EIO` if it could not map the buffer.
-                    _ => QueueError::NoMemory,
-                },
+                reason,
                 // SAFETY: The core did not take the token.
                 buffer: unsafe { B::from_token(token) },
             });
         }
-        *self.posted = true;
+        *self.after = After::Kick;
         Ok(())
     }
 
     /// Takes the next used buffer, if there is one.
     ///
-    /// The length that the device reported is clamped to what was posted. `None` means that there
-    /// is none at the moment, or that the ring is dead or broken, see [`Ring::error`].
+    /// The length that the device reported is clamped to what was posted, see
+    /// [`Memory::returned`](super::Memory::returned). As a rule drivers need
+    /// not pop: [`Handler::used`](super::Handler::used) gets the buffers.
     ///
-    /// C: `virtqueue_get_buf()`. Virtio 1.3, section 2.7.14.
-    #[inline]
+    /// `None` means that there is none at the moment, or that the queue does not work, see
+    /// [`Ring::error`].
+    ///
+    /// C: `virtqueue_get_buf()`. Virtio 1.3, sections 2.7.14 and 2.8.22.
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<B> {
-        let vq = self.vq?;
+        let vq = self.state.live?;
+        let popped = self.pop_from(vq);
+        if popped.is_none() && vq.is_broken() {
+            *self.after = After::Broken;
+        }
+        popped
+    }
+
+    /// [`pop`](Ring::pop) of the queue that is known to be live.
+    #[inline(always)]
+    pub(super) fn pop_from(&mut self, vq: RawQueue) -> Option<B> {
         let mut len = 0;
 
         // SAFETY: The queue is live and locked by the requirements of `Ring::new`.
-        let token = unsafe { bindings::virtqueue_get_buf(vq.as_ptr(), &mut len) };
+        let token = unsafe {
+            bindings::virtqueue_get_buf_ctx(vq.as_ptr(), &mut len, core::ptr::null_mut())
+        };
         let token = NonNull::new(token)?;
 
         // SAFETY: The core returns only tokens that were posted to this queue and did not come
         // back yet: an id from the device that does not stand for one breaks the ring instead. All
         // of them were made from `B` by the requirements of `Ring::new`.
         let mut buffer = unsafe { B::from_token(token) };
-        buffer.set_written(len.min(buffer.posted()));
+        buffer.memory().returned(len);
         Some(buffer)
     }
 
-    /// Why the ring does not work, if it does not.
+    /// Why the queue does not work, if it does not.
     #[inline]
     pub fn error(&self) -> Option<QueueError> {
-        match self.vq {
-            None => Some(QueueError::Dead),
-            // SAFETY: The queue is live by the requirements of `Ring::new`.
-            Some(vq) if unsafe { bindings::virtqueue_is_broken(vq.as_ptr()) } => {
-                Some(QueueError::Broken)
-            }
+        match self.state.live {
+            None => Some(self.state.why),
+            Some(vq) if vq.is_broken() => Some(QueueError::Broken),
             Some(_) => None,
         }
+    }
+
+    /// How many descriptors the ring has; 0 if the queue is not live.
+    #[inline]
+    pub fn size(&self) -> u32 {
+        self.state.live.map_or(0, |_| self.state.size)
+    }
+
+    /// How many descriptors are free; 0 if the queue is not live.
+    #[inline(always)]
+    pub fn free(&self) -> u32 {
+        self.state.live.map_or(0, RawQueue::num_free)
+    }
+
+    /// Whether a buffer of `descriptors` descriptors would fit now.
+    ///
+    /// With indirect descriptors, which need memory, [`post`](Ring::post) can still fail.
+    pub fn fits(&self, descriptors: u32) -> bool {
+        let needed = if self.state.indirect { 1 } else { descriptors };
+        (1..=self.size()).contains(&descriptors) && needed <= self.free()
+    }
+
+    #[inline(always)]
+    pub(super) fn live(&self) -> Option<RawQueue> {
+        self.state.live
     }
 }
