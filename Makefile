@@ -20,7 +20,8 @@ help:
 	@echo 'make test     run all tests; ONLY=text: those whose name contains it'
 	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml or uml-debug'
 	@echo 'make doctor   find or install every tool that is needed'
-	@echo 'make build    build the kernels; VARIANT=...: these only'
+	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64, riscv64,'
+	@echo '              lint: just our objects'
 	@echo 'make clean    remove what was built; ALL=1: downloads and tools, too'
 	@echo
 	@echo 'KERNEL_TREE=/path     your own source, Linux 7.3 or later'

@@ -13,7 +13,7 @@ give_up() {
 	echo "error: $1" >&2
 	echo "help: install Rust $oldest or later from https://rustup.rs:" >&2
 	echo "help:   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y \\" >&2
-	echo 'help:     --profile minimal --component rustfmt,rust-src' >&2
+	echo 'help:     --profile minimal --component clippy,rustfmt,rust-src' >&2
 	echo "help: and a C compiler, then open a new shell, so that cargo is on PATH" >&2
 	exit 1
 }

@@ -42,12 +42,17 @@ pub fn is_loaded(name: &str) -> bool {
 
 /// Loads the module unless it is in the kernel already.
 pub fn load(name: &str) -> Result<()> {
+    load_within(name, LIMIT)
+}
+
+/// As [`load`], for a module that does more than a driver when it is loaded.
+pub fn load_within(name: &str, limit: Duration) -> Result<()> {
     if is_loaded(name) {
         return Ok(());
     }
     ensure!(exists(name), "this kernel has no module {name}");
     let path = file(name);
-    within(LIMIT, &format!("insmod {name}"), move || {
+    within(limit, &format!("insmod {name}"), move || {
         let file = File::open(&path).with_context(|| path.display().to_string())?;
         finit_module(&file, c"", 0).with_context(|| format!("insmod {}", path.display()))
     })

@@ -27,6 +27,8 @@ pub enum Event {
     Result(Outcome),
     /// A check cannot run here; that is neither a pass nor a failure.
     Skip { name: String, reason: String },
+    /// A module is loaded next: the KUnit suites that run now are its own.
+    Loading { module: String },
     /// For people who read the log.
     Note { text: String },
     /// The host is to act; the guest watches for the effect.
@@ -69,7 +71,9 @@ fn shorten(event: &mut Event, excess: usize) -> bool {
         Event::Result(outcome) => &mut outcome.detail,
         Event::Skip { reason, .. } => reason,
         Event::Note { text } => text,
-        Event::Begin { .. } | Event::Await { .. } | Event::Done { .. } => return false,
+        Event::Begin { .. } | Event::Loading { .. } | Event::Await { .. } | Event::Done { .. } => {
+            return false
+        }
     };
     let Some(last) = text.char_indices().next_back() else {
         return false;

@@ -19,6 +19,7 @@ mod source;
 mod stamp;
 mod test;
 mod ui;
+mod unsafe_density;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,8 @@ enum Task {
     Run,
     /// Run all tests, or those whose name contains FILTER
     Test { filter: Option<String> },
+    /// Count `unsafe` in the abstraction, and in others of its kind
+    Unsafe,
     /// Boot a guest with the series in it and a shell on its console
     Shell {
         #[arg(value_enum, default_value = "x86_64")]
@@ -100,6 +103,7 @@ fn start() -> Result<()> {
         Task::Build { variants } => build::run(&ctx, &variants),
         Task::Run => run::run(&ctx),
         Task::Test { filter } => test::run(&ctx, filter.as_deref()),
+        Task::Unsafe => unsafe_density::run(&ctx),
         Task::Shell { variant } => shell::run(&ctx, variant),
         Task::Clean { all } => clean::run(&ctx, all),
     }

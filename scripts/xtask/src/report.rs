@@ -78,6 +78,15 @@ impl Entry {
         }
     }
 
+    /// A value that is above the bar fails.
+    pub fn at_most(self, bar: f64) -> Self {
+        Self {
+            ok: self.ok && self.value <= bar,
+            bar: Some(format!("<= {bar}")),
+            ..self
+        }
+    }
+
     pub fn excerpt(self, excerpt: Vec<String>) -> Self {
         Self { excerpt, ..self }
     }

@@ -38,6 +38,13 @@ impl Platform {
         }
     }
 
+    /// Where a kernel is booted for a person to look around, if it is one.
+    pub fn of(variant: Variant) -> Option<Self> {
+        let platforms = [Self::Uml, Self::UmlDebug, Self::Qemu];
+        let fits = |platform: &Self| platform.variant() == variant;
+        platforms.into_iter().find(fits)
+    }
+
     pub fn is_uml(self) -> bool {
         matches!(self, Self::Uml | Self::UmlDebug)
     }
@@ -87,7 +94,13 @@ const ZEROS: Device = Device {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bar {
     pub check: &'static str,
-    pub at_least: f64,
+    pub limit: Limit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    AtLeast(f64),
+    AtMost(f64),
 }
 
 /// One boot of a guest.
@@ -102,6 +115,8 @@ pub struct Boot {
     pub checks: Vec<&'static str>,
     pub bars: Vec<Bar>,
     pub kunit: bool,
+    /// Time in the guest is the number of instructions that it executed.
+    pub counted: bool,
     pub limit: Duration,
 }
 
@@ -118,6 +133,7 @@ impl Boot {
             checks: Vec::new(),
             bars: Vec::new(),
             kunit: false,
+            counted: false,
             limit: Duration::from_secs(seconds),
         }
     }
@@ -129,14 +145,17 @@ impl Boot {
 
     /// The name of a result: what the check is of, where, and which.
     pub fn full_name(&self, check: &str) -> String {
-        let subject = if self.kunit { "kunit" } else { "rng" };
+        let subject = match self.scenario {
+            "kunit" | "cost" => self.scenario,
+            _ => "rng",
+        };
         format!("{subject}.{}.{check}", self.platform.name())
     }
 
     /// The check that the host makes of each console.
     pub fn console_check(&self) -> String {
         match self.scenario {
-            "kunit" | "rng" => CONSOLE.into(),
+            "kunit" | "rng" | "cost" => CONSOLE.into(),
             scenario => format!("{scenario}.{CONSOLE}"),
         }
     }
@@ -192,14 +211,19 @@ pub fn smoke(platform: Platform) -> Boot {
 
 /// The kernel's own tests: those that are built in, and those of its modules.
 pub fn kunit(platform: Platform) -> Boot {
-    let seconds = if platform == Platform::UmlDebug {
-        600
-    } else {
-        180
+    let mut checks = vec!["modules"];
+    if platform == Platform::UmlDebug {
+        checks.push("kmemleak");
+    }
+    checks.push("kernel-log");
+    let seconds = match platform {
+        Platform::Uml => 180,
+        Platform::UmlDebug => 600,
+        Platform::Qemu | Platform::QemuMmio => 300,
     };
     Boot {
         kunit: true,
-        checks: vec!["modules", "kernel-log"],
+        checks,
         ..Boot::new(platform, "kunit", seconds)
     }
 }
@@ -226,9 +250,23 @@ pub fn throughput(platform: Platform, pairs: u32, at_least: f64) -> Boot {
         ],
         bars: vec![Bar {
             check: "ratio",
-            at_least,
+            limit: Limit::AtLeast(at_least),
         }],
         ..Boot::new(platform, "throughput", 180)
+    }
+}
+
+/// The instructions that posting and popping one buffer take, in Rust and in C.
+pub fn cost(platform: Platform, at_most: f64) -> Boot {
+    let bar = |check| Bar {
+        check,
+        limit: Limit::AtMost(at_most),
+    };
+    Boot {
+        counted: true,
+        checks: vec!["bytes", "request", "kernel-log"],
+        bars: vec![bar("bytes"), bar("request")],
+        ..Boot::new(platform, "cost", 180)
     }
 }
 
@@ -332,6 +370,8 @@ mod tests {
         assert_eq!(boot.console_check(), "throughput.console");
         assert_eq!(rng(Platform::Qemu).console_check(), "console");
         assert_eq!(kunit(Platform::Uml).full_name("a"), "kunit.uml.a");
+        let boot = cost(Platform::Qemu, 1.0);
+        assert_eq!(boot.full_name("bytes"), "cost.qemu.bytes");
     }
 
     #[test]

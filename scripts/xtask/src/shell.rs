@@ -5,6 +5,7 @@
 use anyhow::Result;
 
 use crate::assemble;
+use crate::bail_help;
 use crate::build::{self, Variant};
 use crate::context::Context;
 use crate::doctor::{self, Need};
@@ -13,10 +14,11 @@ use crate::scenario::{self, Platform};
 use crate::source;
 
 pub fn run(ctx: &Context, variant: Variant) -> Result<()> {
-    let platform = match variant {
-        Variant::X86_64 => Platform::Qemu,
-        Variant::Uml => Platform::Uml,
-        Variant::UmlDebug => Platform::UmlDebug,
+    let Some(platform) = Platform::of(variant) else {
+        bail_help!(
+            format!("{} is no kernel to boot", variant.name()),
+            "choose x86_64, uml or uml-debug"
+        );
     };
     let machine = if platform.is_uml() {
         Need::Uml

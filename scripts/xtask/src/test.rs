@@ -2,7 +2,10 @@
 
 //! All tests: of the tools, of the sources, of the kernels.
 
+mod builds;
+mod compile_fail;
 mod host;
+mod kunit_py;
 mod sources;
 
 use std::process;
@@ -21,6 +24,8 @@ use crate::scenario::{self, Boot, Platform};
 use crate::source;
 
 const PAIRS: u32 = 5;
+/// What Rust may cost, with what C costs as 1.
+const COST_BAR: f64 = 1.02;
 /// Names another driver to put through the tests: with `virtio_rng`, the C
 /// driver, they are shown to be fair.
 const DRIVER_ENV: &str = "RUST_VIRTIO_GUEST_DRIVER";
@@ -41,8 +46,12 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
         .map(with_driver)
         .filter_map(|boot| boot.only(filter.0.unwrap_or_default()))
         .collect();
-    let variants = variants(&boots);
-    let tools = doctor::ensure(ctx, &needs(&variants))?;
+    let cases = cases(ctx, &filter)?;
+    let kunit_py = filter.wants(kunit_py::NAME);
+    let variants = variants(&boots, cases.is_some() || kunit_py);
+    let wanted = |check: &&builds::Check| filter.wants(check.name);
+    let builds: Vec<_> = builds::CHECKS.iter().filter(wanted).copied().collect();
+    let tools = doctor::ensure(ctx, &needs(&boots, &variants, &builds))?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
     let mut results = without_kernels(ctx, &tools, &tree, &filter)?;
@@ -51,11 +60,20 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     for variant in variants {
         let kernel = build::ensure(ctx, &tools, &tree, variant)?;
         release.clone_from(&kernel.release);
-        lab.add(kernel)?;
+        if let (Variant::Uml, Some(cases)) = (variant, &cases) {
+            results.extend(compile_fail::run(ctx, &tools, &tree, &kernel, cases)?);
+        }
+        if variant == Variant::Uml && kunit_py {
+            results.push(kunit_py::run(ctx, &tools, &tree, &kernel)?);
+        }
+        if boots.iter().any(|boot| boot.platform.variant() == variant) {
+            lab.add(kernel)?;
+        }
     }
     for boot in &boots {
         results.extend(lab.run(boot)?);
     }
+    results.extend(builds::run(ctx, &tools, &tree, &builds)?);
     results.retain(|entry| filter.wants(&entry.name) || !entry.ok);
     if results.is_empty() {
         bail_help!(
@@ -71,7 +89,11 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
 
 fn boots() -> Vec<Boot> {
     use Platform::{Qemu, QemuMmio, Uml, UmlDebug};
-    let mut boots = vec![scenario::kunit(Uml), scenario::kunit(UmlDebug)];
+    let mut boots = vec![
+        scenario::kunit(Uml),
+        scenario::kunit(Qemu),
+        scenario::kunit(UmlDebug),
+    ];
     for platform in [Uml, Qemu, QemuMmio] {
         boots.push(scenario::rng(platform));
         boots.push(scenario::slow(platform));
@@ -82,6 +104,7 @@ fn boots() -> Vec<Boot> {
     boots.push(scenario::slow(UmlDebug));
     boots.push(scenario::suspend(UmlDebug));
     boots.push(scenario::backend_dies(UmlDebug));
+    boots.push(scenario::cost(Qemu, COST_BAR));
     boots.push(scenario::throughput(Uml, PAIRS, UML_BAR));
     boots.push(scenario::throughput(Qemu, PAIRS, QEMU_BAR));
     boots
@@ -94,29 +117,42 @@ fn with_driver(mut boot: Boot) -> Boot {
     boot
 }
 
-/// The kernels that `boots` need, in the order in which they are built.
-fn variants(boots: &[Boot]) -> Vec<Variant> {
-    let mut variants: Vec<_> = boots.iter().map(|boot| boot.platform.variant()).collect();
+/// The names of the wanted cases that must not compile, if any is wanted.
+fn cases(ctx: &Context, filter: &Filter) -> Result<Option<Vec<String>>> {
+    let all = compile_fail::names(&ctx.repo)?;
+    let full_name = |case: &str| format!("{}{case}", compile_fail::PREFIX);
+    let wanted = |case: &String| filter.wants(&full_name(case));
+    let chosen: Vec<_> = all.iter().filter(|case| wanted(case)).cloned().collect();
+    // That there are none at all is a result, too.
+    let is_group = all.is_empty() && filter.wants(compile_fail::PREFIX);
+    Ok((is_group || !chosen.is_empty()).then_some(chosen))
+}
+
+/// The kernels that are needed, in the order in which they are built. `kunit.py`
+/// runs UML, and cases that must not compile are compiled as its modules are.
+fn variants(boots: &[Boot], uml: bool) -> Vec<Variant> {
+    let of_boots = boots.iter().map(|boot| boot.platform.variant());
+    let mut variants: Vec<_> = of_boots.chain(uml.then_some(Variant::Uml)).collect();
     variants.sort();
     variants.dedup();
     variants
 }
 
-fn needs(variants: &[Variant]) -> Vec<Need> {
+fn needs(boots: &[Boot], variants: &[Variant], builds: &[builds::Check]) -> Vec<Need> {
     // The checks of the sources use rustfmt and the tree.
     let mut needs = vec![Need::Source, Need::Kernel];
-    if !variants.is_empty() {
+    if !boots.is_empty() {
         needs.push(Need::Guest);
     }
-    for variant in variants {
-        needs.push(match variant {
-            Variant::X86_64 => Need::Qemu,
-            Variant::Uml | Variant::UmlDebug => Need::Uml,
-        });
-        if *variant == Variant::UmlDebug {
-            needs.push(Need::DebugKernel);
-        }
+    if boots.iter().any(|boot| boot.platform.is_uml()) {
+        needs.push(Need::Uml);
     }
+    if boots.iter().any(|boot| !boot.platform.is_uml()) {
+        needs.push(Need::Qemu);
+    }
+    let of_builds = builds.iter().map(|check| check.variant);
+    let variants: Vec<_> = variants.iter().copied().chain(of_builds).collect();
+    needs.extend(build::extra_needs(&variants));
     needs
 }
 
@@ -149,6 +185,9 @@ fn machine(lab: &mut Lab, boots: &[Boot]) -> Result<Vec<String>> {
 /// Prints the results and leaves with the exit code that they ask for.
 fn conclude(ctx: &Context, results: &[Entry], filter: &Filter) -> Result<()> {
     let counts = Counts::of(results);
+    if let Some(listing) = compile_fail::listing(results) {
+        ctx.ui.print(&format!("\n{listing}"));
+    }
     ctx.ui.print(&format!("\n{}", groups(results)));
     for entry in results {
         if let Some(reason) = &entry.skipped {
@@ -212,8 +251,11 @@ fn groups(results: &[Entry]) -> String {
     table(&rows)
 }
 
-/// `rng.uml` of `rng.uml.slow.kill`.
+/// `rng.uml` of `rng.uml.slow.kill`; one for all that must not compile.
 fn group(name: &str) -> String {
+    if name.starts_with(compile_fail::PREFIX) {
+        return compile_fail::PREFIX.trim_end_matches('.').to_owned();
+    }
     name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }
 
@@ -229,21 +271,27 @@ mod tests {
                 .pass(12.0, "x", "")
                 .at_least(10.0),
             Entry::new("rng.qemu.bind").fail("no device"),
+            Entry::new("compile-fail.a").pass(0.0, "", "A: E0382"),
+            Entry::new("compile-fail.b").pass(0.0, "", "B: E0382"),
         ];
         let text = groups(&results);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[2].starts_with("rng.uml   2"), "{text}");
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[4].starts_with("compile-fail  2"), "{text}");
+        assert!(lines[2].starts_with("rng.uml       2"), "{text}");
         assert!(lines[2].ends_with("ratio 12.0x (bar >= 10)"), "{text}");
-        assert!(lines[3].starts_with("rng.qemu  0       1"), "{text}");
+        assert!(lines[3].starts_with("rng.qemu      0       1"), "{text}");
     }
 
     #[test]
     fn kernels_are_built_only_where_needed() {
         let uml = [scenario::slow(Platform::Uml), scenario::rng(Platform::Uml)];
-        assert_eq!(variants(&uml), [Variant::Uml]);
-        assert!(!needs(&[Variant::Uml]).contains(&Need::Qemu));
-        assert_eq!(variants(&boots()).len(), 3);
+        assert_eq!(variants(&uml, false), [Variant::Uml]);
+        assert!(!needs(&uml, &[Variant::Uml], &[]).contains(&Need::Qemu));
+        assert_eq!(variants(&boots(), true).len(), 3);
+        assert_eq!(variants(&[], true), [Variant::Uml]);
+        assert!(!needs(&[], &[Variant::Uml], &[]).contains(&Need::Guest));
+        assert!(needs(&[], &[], builds::CHECKS).contains(&Need::Lint));
     }
 
     #[test]

@@ -3,14 +3,42 @@
 //! KUnit suites that sit in modules run when these are loaded; those of the
 //! kernel itself have run before the first process.
 
-use anyhow::{ensure, Result};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
+use anyhow::{ensure, Context as _, Result};
+use protocol::Event;
+
+use super::leaks;
 use crate::report::{Measured, Report};
-use crate::{bus, module};
+use crate::{bus, module, say};
+
+/// For all suites of one module, with every checker on and no KVM.
+const SUITES: Duration = Duration::from_secs(240);
+
+const FAILSLAB: &str = "/sys/kernel/debug/failslab";
 
 pub fn run(report: &mut Report) -> Result<()> {
     bus::set_autoprobe(false)?;
+    arm_failslab()?;
+    let before = leaks::Before::look()?;
     report.check("modules", load_all);
+    if let Some(before) = before {
+        before.check_since(report);
+    }
+    Ok(())
+}
+
+/// Lets suites make allocations fail that may sleep, too, and without a
+/// backtrace for each. Few kernels have this.
+fn arm_failslab() -> Result<()> {
+    for (name, value) in [("ignore-gfp-wait", "N"), ("verbose", "0")] {
+        let path = Path::new(FAILSLAB).join(name);
+        if path.exists() {
+            fs::write(&path, value).with_context(|| path.display().to_string())?;
+        }
+    }
     Ok(())
 }
 
@@ -18,9 +46,11 @@ fn load_all() -> Result<Measured> {
     let names = module::all()?;
     ensure!(!names.is_empty(), "the kernel was built without modules");
     for name in &names {
-        module::load(name)?;
-    }
-    for name in &names {
+        say::event(&Event::Loading {
+            module: name.clone(),
+        });
+        module::load_within(name, SUITES)?;
+        // One by one: a suite wants its own driver on the devices that it makes.
         module::unload_now(name)?;
     }
     let detail = format!("loaded and unloaded: {}", names.join(", "));

@@ -3,6 +3,7 @@
 //! What a guest can be asked to do: `guest.scenario=NAME`.
 
 mod backend_dies;
+mod cost;
 mod kunit;
 mod leaks;
 mod rng;
@@ -24,6 +25,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     match name {
         "smoke" => return Ok(()),
         "kunit" => kunit::run(report)?,
+        "cost" => cost::run(report),
         "shell" => return shell::run(params),
         "throughput" => throughput::run(params, report)?,
         "rng" => rng::run(params, report)?,
@@ -34,7 +36,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     }
     // The checks of these scenarios bear no prefix.
     let last = match name {
-        "rng" | "kunit" => "kernel-log".to_owned(),
+        "rng" | "kunit" | "cost" => "kernel-log".to_owned(),
         _ => format!("{name}.kernel-log"),
     };
     report.check(&last, || kmsg::is_clean(name));

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::Variant;
+use super::{Step, Variant};
 use crate::assemble::Tree;
 use crate::command::Command;
 use crate::context::Context;
@@ -77,6 +77,13 @@ impl Kbuild {
             .args(targets)
     }
 
+    pub fn log_of(&self, step: &Step) -> PathBuf {
+        match self.variant.steps() {
+            [_] => self.log.clone(),
+            _ => self.log.with_extension(format!("{}.log", step.name)),
+        }
+    }
+
     /// A program of the work tree, with the environment that make has.
     pub fn script(&self, path: &str) -> Command {
         self.in_tree(Command::new(self.tree.join(path)))
@@ -111,5 +118,16 @@ mod tests {
             kbuild.make(&["olddefconfig"]).shell_line(),
             "make ARCH=um LLVM=-19 O=/build/uml olddefconfig"
         );
+        let lint = Kbuild {
+            variant: Variant::Lint,
+            ..kbuild
+        };
+        let clippy = &Variant::Lint.steps()[0];
+        assert_eq!(
+            lint.make(clippy.args).shell_line(),
+            "make ARCH=um LLVM=-19 O=/build/uml CLIPPY=1 W=1 rust/ drivers/virtio/ \
+             drivers/char/hw_random/ samples/rust/"
+        );
+        assert_eq!(lint.log_of(clippy), std::path::Path::new("/log.clippy.log"));
     }
 }

@@ -7,6 +7,7 @@ mod kbuild;
 mod output;
 mod products;
 mod variant;
+mod warnings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-pub use variant::Variant;
+pub use variant::{Step, Variant};
+pub use warnings::Warnings;
 
 use crate::assemble::{self, Tree};
 use crate::context::Context;
@@ -26,6 +28,7 @@ use crate::{source, stamp};
 use kbuild::Kbuild;
 use output::Output;
 use products::Products;
+use warnings::ByStep;
 
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub struct Kernel {
     /// As `uname -r` says it.
     pub release: String,
     pub build_dir: PathBuf,
+    /// What make complained about when this was built.
+    pub warnings: ByStep,
 }
 
 /// What a build directory holds; kept in it.
@@ -62,6 +67,8 @@ struct State {
 struct Built {
     digest: String,
     products: Products,
+    #[serde(default)]
+    warnings: ByStep,
 }
 
 /// The command `build`.
@@ -71,9 +78,7 @@ pub fn run(ctx: &Context, variants: &[Variant]) -> Result<()> {
         chosen => chosen,
     };
     let mut needs = vec![Need::Source, Need::Kernel];
-    if variants.contains(&Variant::UmlDebug) {
-        needs.push(Need::DebugKernel);
-    }
+    needs.extend(extra_needs(variants));
     let toolchain = doctor::ensure(ctx, &needs)?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
@@ -81,6 +86,21 @@ pub fn run(ctx: &Context, variants: &[Variant]) -> Result<()> {
         ensure(ctx, &toolchain, &tree, *variant)?;
     }
     Ok(())
+}
+
+/// What some variants need beyond [`Need::Kernel`].
+pub fn extra_needs(variants: &[Variant]) -> Vec<Need> {
+    let mut needs = Vec::new();
+    if variants.contains(&Variant::UmlDebug) {
+        needs.push(Need::DebugKernel);
+    }
+    if variants.iter().any(|variant| !variant.is_bootable()) {
+        needs.push(Need::Objects);
+    }
+    if variants.contains(&Variant::Lint) {
+        needs.push(Need::Lint);
+    }
+    needs
 }
 
 /// Brings one kernel up to date.
@@ -94,17 +114,26 @@ pub fn ensure(
     let kbuild = Kbuild::new(ctx, toolchain, tree, variant);
     let state = prepare(&kbuild, tree)?;
     let inputs = config::inputs(&kbuild, toolchain)?;
-    if state.inputs == inputs && is_built(&state, &tree.digest, &kbuild) {
-        let kernel = products::kernel(&kbuild)?;
-        stage.finish(&format!("Linux {}, up to date", kernel.release));
-        return Ok(kernel);
+    if state.inputs == inputs {
+        if let Some(kernel) = built_before(&state, &tree.digest, &kbuild) {
+            stage.finish(&format!("Linux {}, up to date", kernel.release));
+            return Ok(kernel);
+        }
     }
     let state = configure(&kbuild, &stage, state, inputs)?;
-    let (state, objects) = compile(&kbuild, &stage, state)?;
-    let kernel = products::kernel(&kbuild)?;
+    if !variant.is_bootable() {
+        // Here it is the warnings that count, and make tells them only once.
+        warnings::forget_our_objects(&kbuild)?;
+    }
+    let (state, objects, warnings) = compile(&kbuild, &stage, state)?;
+    let kernel = Kernel {
+        warnings,
+        ..products::kernel(&kbuild)?
+    };
     let built = Built {
         digest: tree.digest.clone(),
         products: Products::of(&kernel)?,
+        warnings: kernel.warnings.clone(),
     };
     let built = Some(built);
     stamp::write(&state_path(&kbuild.dir), &State { built, ..state })?;
@@ -137,14 +166,15 @@ fn prepare(kbuild: &Kbuild, tree: &Tree) -> Result<State> {
     Ok(state)
 }
 
-fn is_built(state: &State, digest: &str, kbuild: &Kbuild) -> bool {
-    let Some(built) = &state.built else {
-        return false;
-    };
-    built.digest == digest
-        && products::kernel(kbuild)
-            .and_then(|kernel| Products::of(&kernel))
-            .is_ok_and(|products| products == built.products)
+/// The kernel that is there, if it is what would be built now.
+fn built_before(state: &State, digest: &str, kbuild: &Kbuild) -> Option<Kernel> {
+    let built = state.built.as_ref()?;
+    let kernel = products::kernel(kbuild).ok()?;
+    let products = Products::of(&kernel).ok()?;
+    (built.digest == digest && products == built.products).then(|| Kernel {
+        warnings: built.warnings.clone(),
+        ..kernel
+    })
 }
 
 /// Leaves a configuration that is still good alone, so that nothing is rebuilt.
@@ -166,26 +196,31 @@ fn configure(kbuild: &Kbuild, stage: &Stage, state: State, inputs: String) -> Re
     Ok(state)
 }
 
-/// Runs make; returns the state with the counts of this build, and how many
-/// objects it made.
-fn compile(kbuild: &Kbuild, stage: &Stage, state: State) -> Result<(State, u64)> {
+/// Runs make; returns the state with the counts of this build, how many objects
+/// it made, and what it complained about.
+fn compile(kbuild: &Kbuild, stage: &Stage, state: State) -> Result<(State, u64, ByStep)> {
     let after_a_change = state.built.is_some();
     let carried = if after_a_change { 0 } else { state.carried };
     stage.set_total(match after_a_change {
         true => state.partial,
         false => state.full.or(Some(kbuild.variant.usual_objects())),
     });
-    let mut output = Output::new(&kbuild.repo);
-    let result = run_make(kbuild, stage, &mut output, carried);
-    let objects = output.objects;
-    if let Err(error) = result {
-        let carried = carried + objects;
-        stamp::write(&state_path(&kbuild.dir), &State { carried, ..state })?;
-        check_interrupt()?;
-        return Err(match output.errors() {
-            None => error,
-            Some(errors) => failed(kbuild, &errors),
-        });
+    let mut objects = 0;
+    let mut warnings = ByStep::new();
+    for step in kbuild.variant.steps() {
+        let mut output = Output::new(&kbuild.repo);
+        let result = run_make(kbuild, stage, step, &mut output, carried + objects);
+        objects += output.objects;
+        if let Err(error) = result {
+            let carried = carried + objects;
+            stamp::write(&state_path(&kbuild.dir), &State { carried, ..state })?;
+            check_interrupt()?;
+            return Err(match output.errors() {
+                None => error,
+                Some(errors) => failed(kbuild, step, &errors),
+            });
+        }
+        warnings.insert(step.name.to_owned(), output.warnings);
     }
     let (full, partial) = match after_a_change {
         true => (state.full, Some(objects)),
@@ -197,15 +232,22 @@ fn compile(kbuild: &Kbuild, stage: &Stage, state: State) -> Result<(State, u64)>
         carried: 0,
         ..state
     };
-    Ok((state, objects))
+    Ok((state, objects, warnings))
 }
 
-fn run_make(kbuild: &Kbuild, stage: &Stage, output: &mut Output, carried: u64) -> Result<()> {
-    stage.message("make");
+fn run_make(
+    kbuild: &Kbuild,
+    stage: &Stage,
+    step: &Step,
+    output: &mut Output,
+    carried: u64,
+) -> Result<()> {
+    stage.message(step.name);
+    let log = kbuild.log_of(step);
     kbuild
-        .make(&[])
+        .make(step.args)
         .arg(format!("-j{}", kbuild.jobs))
-        .log(&kbuild.log)
+        .log(&log)
         .lines(|line| {
             for line in output.feed(line) {
                 stage.line(&line);
@@ -215,23 +257,23 @@ fn run_make(kbuild: &Kbuild, stage: &Stage, output: &mut Output, carried: u64) -
                 stage.message(&step);
             }
         })?;
-    if output.foreign_warnings > 0 {
-        let log = kbuild.log.display();
+    if output.warnings.foreign > 0 {
         stage.line(&format!(
-            "{} warnings about files that are not ours, see {log}",
-            output.foreign_warnings
+            "{} warnings about files that are not ours, see {}",
+            output.warnings.foreign,
+            log.display()
         ));
     }
     Ok(())
 }
 
-fn failed(kbuild: &Kbuild, errors: &str) -> anyhow::Error {
+fn failed(kbuild: &Kbuild, step: &Step, errors: &str) -> anyhow::Error {
     Failure::new(
         format!(
             "the kernel {} does not build:\n{errors}",
             kbuild.variant.name()
         ),
-        format!("the whole log is in {}", kbuild.log.display()),
+        format!("the whole log is in {}", kbuild.log_of(step).display()),
     )
     .into()
 }

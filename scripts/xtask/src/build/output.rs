@@ -4,8 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Warnings;
+
 /// How many lines of a failure are shown; the log has them all.
 const SHOWN: usize = 60;
+/// How a warning of kernel-doc begins; the place follows.
+const KERNEL_DOC: &str = "Warning: ";
 /// Steps that run in every build and make nothing.
 const IDLE: &[&str] = &["CALL", "DESCEND", "CHK"];
 
@@ -14,8 +18,7 @@ const IDLE: &[&str] = &["CALL", "DESCEND", "CHK"];
 pub struct Output {
     /// How many objects, or the like, were made so far.
     pub objects: u64,
-    /// Warnings about files that are not ours.
-    pub foreign_warnings: usize,
+    pub warnings: Warnings,
     /// The checkout: what lies in it is ours.
     repo: PathBuf,
     /// The warning that is being printed.
@@ -42,7 +45,7 @@ impl Output {
         if (is_error || !self.errors.is_empty()) && self.errors.len() < SHOWN {
             self.errors.push(line.to_owned());
         }
-        if is_warning(line) || is_error || is_make(line) {
+        if is_warning(line) || is_error || is_make(line) || is_include(line) {
             let ended = self.end_of_warning();
             if is_warning(line) && self.errors.is_empty() {
                 self.warning.push(line.to_owned());
@@ -58,9 +61,10 @@ impl Output {
     fn end_of_warning(&mut self) -> Vec<String> {
         let warning = std::mem::take(&mut self.warning);
         if warning.iter().any(|line| self.names_our_file(line)) {
+            self.warnings.ours.push(warning.join("\n"));
             return warning;
         }
-        self.foreign_warnings += usize::from(!warning.is_empty());
+        self.warnings.foreign += usize::from(!warning.is_empty());
         Vec::new()
     }
 
@@ -68,6 +72,7 @@ impl Output {
     /// `/tree/rust/helpers/virtio.c:3:5: warning: ...` in a file of ours.
     fn names_our_file(&self, line: &str) -> bool {
         let place = line.trim_start().trim_start_matches("--> ");
+        let place = place.trim_start_matches(KERNEL_DOC);
         let Some((path, _)) = place.split_once(':') else {
             return false;
         };
@@ -112,6 +117,12 @@ fn is_make(line: &str) -> bool {
     line.starts_with("make[") || line.starts_with("make:")
 }
 
+/// How the compiler came to the place of the next warning, which may be a file
+/// of ours that includes one that is not.
+fn is_include(line: &str) -> bool {
+    line.starts_with("In file included from ")
+}
+
 fn is_error(line: &str) -> bool {
     line.starts_with("error")
         || line.contains(" error: ")
@@ -120,7 +131,10 @@ fn is_error(line: &str) -> bool {
 }
 
 fn is_warning(line: &str) -> bool {
-    line.starts_with("warning") || line.contains(" warning: ") || line.starts_with("WARNING: ")
+    let is_sum = line.starts_with("warning: ") && line.ends_with(" emitted");
+    let starts = ["warning", "WARNING: ", KERNEL_DOC];
+    let starts = starts.iter().any(|start| line.starts_with(start));
+    (starts || line.contains(" warning: ")) && !is_sum
 }
 
 #[cfg(test)]
@@ -196,7 +210,11 @@ make[3]: *** [rust/Makefile:700: rust/kernel.o] Error 1
             .feed("/t/rust/kernel/virtio.rs:3:5: warning: x")
             .is_empty());
         assert_eq!(output.feed("make[1]: Leaving directory").len(), 1);
-        assert_eq!(output.foreign_warnings, 0);
+        output.feed("Warning: /t/rust/kernel/virtio.rs:4 function parameter 'a' not described");
+        assert_eq!(output.feed("  CC      a.o").len(), 1);
+        assert_eq!(output.warnings.foreign, 0);
+        assert_eq!(output.warnings.ours.len(), 3);
+        assert!(output.warnings.ours[0].contains("unused variable: `a`\n"));
         assert_eq!(output.errors(), None);
     }
 
@@ -208,11 +226,15 @@ make[3]: *** [rust/Makefile:700: rust/kernel.o] Error 1
             "drivers/x.c:3:5: warning: unused variable 'a' [-Wunused]",
             "    3 | int a;",
             "/t/include/io.h:9:5: warning: null pointer",
+            "In file included from /t/rust/kernel/virtio.rs:1:",
+            "/t/include/io.h:9:5: warning: null pointer",
+            "  LD      vmlinux",
+            "warning: 2 warnings emitted",
             "  LD      vmlinux",
         ] {
             assert!(output.feed(line).is_empty());
         }
-        assert_eq!(output.foreign_warnings, 2);
+        assert_eq!(output.warnings.foreign, 3);
     }
 
     #[test]

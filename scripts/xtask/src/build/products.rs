@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::kbuild::Kbuild;
+use super::warnings::ByStep;
 use super::Kernel;
 
 /// Sizes and times: a kernel that somebody built by hand in the meantime is
@@ -37,12 +38,17 @@ pub fn kernel(kbuild: &Kbuild) -> Result<Kernel> {
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     };
     let release = read("include/config/kernel.release")?;
+    let modules = match kbuild.variant.is_bootable() {
+        true => modules(&kbuild.dir, &read("modules.order")?),
+        false => Vec::new(),
+    };
     Ok(Kernel {
         variant: kbuild.variant,
         image: kbuild.dir.join(kbuild.variant.image()),
-        modules: modules(&kbuild.dir, &read("modules.order")?),
+        modules,
         release: release.trim().to_owned(),
         build_dir: kbuild.dir.clone(),
+        warnings: ByStep::new(),
     })
 }
 

@@ -12,7 +12,56 @@ pub enum Variant {
     Uml,
     /// User-mode Linux with KASAN, lockdep and the other checkers
     UmlDebug,
+    /// Only our objects, for another machine
+    Arm64,
+    /// Only our objects, for another machine
+    Riscv64,
+    /// Only our objects, by clippy, and the documentation
+    Lint,
 }
+
+/// One call of make.
+#[derive(Debug)]
+pub struct Step {
+    pub name: &'static str,
+    /// Variables and targets; without any target, make builds all.
+    pub args: &'static [&'static str],
+}
+
+const ALL: &[Step] = &[Step {
+    name: "make",
+    args: &[],
+}];
+
+/// Our objects lie in these directories.
+macro_rules! with_objects {
+    ($($variable:literal),*) => {
+        &[
+            $($variable,)*
+            "rust/",
+            "drivers/virtio/",
+            "drivers/char/hw_random/",
+            "samples/rust/",
+        ]
+    };
+}
+
+const OBJECTS: &[Step] = &[Step {
+    name: "make",
+    args: with_objects!(),
+}];
+
+// The second step with the variables of the first: others would build all anew.
+const LINT: &[Step] = &[
+    Step {
+        name: "clippy",
+        args: with_objects!("CLIPPY=1", "W=1"),
+    },
+    Step {
+        name: "rustdoc",
+        args: &["CLIPPY=1", "W=1", "rustdoc"],
+    },
+];
 
 impl Variant {
     pub fn name(self) -> &'static str {
@@ -20,6 +69,9 @@ impl Variant {
             Self::X86_64 => "x86_64",
             Self::Uml => "uml",
             Self::UmlDebug => "uml-debug",
+            Self::Arm64 => "arm64",
+            Self::Riscv64 => "riscv64",
+            Self::Lint => "lint",
         }
     }
 
@@ -27,7 +79,9 @@ impl Variant {
     pub fn arch(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
-            Self::Uml | Self::UmlDebug => "um",
+            Self::Uml | Self::UmlDebug | Self::Lint => "um",
+            Self::Arm64 => "arm64",
+            Self::Riscv64 => "riscv",
         }
     }
 
@@ -36,15 +90,36 @@ impl Variant {
         match self {
             Self::X86_64 => &["common", "x86_64"],
             Self::Uml => &["common", "uml"],
+            Self::Lint => &["common", "uml", "lint"],
             Self::UmlDebug => &["common", "uml", "debug"],
+            Self::Arm64 => &["common", "arm64"],
+            Self::Riscv64 => &["common", "riscv64"],
         }
     }
 
-    /// What is booted, in the build directory.
+    /// Whether it comes to a whole kernel.
+    pub fn is_bootable(self) -> bool {
+        match self {
+            Self::X86_64 | Self::Uml | Self::UmlDebug => true,
+            Self::Arm64 | Self::Riscv64 | Self::Lint => false,
+        }
+    }
+
+    pub fn steps(self) -> &'static [Step] {
+        match self {
+            Self::X86_64 | Self::Uml | Self::UmlDebug => ALL,
+            Self::Arm64 | Self::Riscv64 => OBJECTS,
+            Self::Lint => LINT,
+        }
+    }
+
+    /// What is booted, in the build directory, or, where nothing is, the object
+    /// that stands for all.
     pub fn image(self) -> &'static str {
         match self {
             Self::X86_64 => "arch/x86/boot/bzImage",
             Self::Uml | Self::UmlDebug => "linux",
+            Self::Arm64 | Self::Riscv64 | Self::Lint => "rust/kernel.o",
         }
     }
 
@@ -55,6 +130,7 @@ impl Variant {
             Self::X86_64 => 1515,
             Self::Uml => 1109,
             Self::UmlDebug => 1150,
+            Self::Arm64 | Self::Riscv64 | Self::Lint => 120,
         }
     }
 }

@@ -18,6 +18,9 @@ const PRODUCTS: &[(Need, &str, u64)] = &[
     (Need::Kernel, "build/x86_64", 700 * MB),
     (Need::Kernel, "build/uml", 600 * MB),
     (Need::DebugKernel, "build/uml-debug", 900 * MB),
+    (Need::Objects, "build/arm64", 250 * MB),
+    (Need::Objects, "build/riscv64", 250 * MB),
+    (Need::Objects, "build/lint", 500 * MB),
     (Need::Kernel, "toolchain", 500 * MB),
     (Need::Kernel, "cargo-target", 1200 * MB),
 ];

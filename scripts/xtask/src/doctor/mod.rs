@@ -41,6 +41,10 @@ pub enum Need {
     Kernel,
     /// Build the kernel with the checkers as well, which takes more room.
     DebugKernel,
+    /// Build our objects where no kernel comes of it.
+    Objects,
+    /// Check our files with clippy and rustdoc.
+    Lint,
     /// Boot x86-64 guests.
     Qemu,
     /// Boot UML guests with vhost-user devices.
@@ -54,6 +58,8 @@ impl Need {
         Self::Source,
         Self::Kernel,
         Self::DebugKernel,
+        Self::Objects,
+        Self::Lint,
         Self::Qemu,
         Self::Uml,
         Self::Guest,
@@ -110,6 +116,9 @@ pub fn ensure(ctx: &Context, needs: &[Need]) -> Result<Toolchain> {
     ensure_packages(ctx, &stage, needs)?;
     if needs.contains(&Need::Kernel) {
         find_compilers(ctx, &stage, &mut toolchain)?;
+    }
+    if needs.contains(&Need::Lint) {
+        rust::check_clippy()?;
     }
     if needs.contains(&Need::Qemu) {
         find_qemu(&mut toolchain)?;

@@ -59,6 +59,22 @@ fn check_rustfmt(rustc: Rustc) -> Result<Rustc> {
     Ok(rustc)
 }
 
+/// rustup has a program of that name even where the component is missing.
+pub fn check_clippy() -> Result<()> {
+    for (program, component) in [("clippy-driver", "clippy"), ("rustdoc", "rustc")] {
+        if Command::new(program).arg("--version").output().is_err() {
+            bail_help!(
+                format!("{program} is missing: our files are checked with it"),
+                format!(
+                    "run `rustup component add {component}`, or install Debian's packages \
+                         rustc and rust-clippy"
+                )
+            );
+        }
+    }
+    Ok(())
+}
+
 /// The directory for `RUST_LIB_SRC`.
 pub fn library(ctx: &Context, stage: &Stage, rustc: &Rustc) -> Result<PathBuf> {
     if let Some(chosen) = std::env::var_os("RUST_LIB_SRC").filter(|value| !value.is_empty()) {

@@ -58,6 +58,7 @@ const TOOLS: &[Tool] = &[
     // For objtool, and for the signing tools.
     header(Need::Kernel, "gelf.h", "libelf-dev"),
     header(Need::Kernel, "openssl/ssl.h", "libssl-dev"),
+    program(Need::Lint, "clippy-driver", "rust-clippy"),
 ];
 
 impl Tool {

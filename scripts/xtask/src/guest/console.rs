@@ -90,7 +90,7 @@ impl Console {
                 self.transcript.skipped.insert(name, reason);
             }
             Event::Done { .. } => self.transcript.done = true,
-            Event::Note { .. } | Event::Await { .. } => (),
+            Event::Loading { .. } | Event::Note { .. } | Event::Await { .. } => (),
         }
         Ok(Some(event))
     }

@@ -9,7 +9,7 @@ use protocol::Outcome;
 use super::console::{End, Transcript};
 use super::ktap;
 use crate::report::Entry;
-use crate::scenario::Boot;
+use crate::scenario::{Boot, Limit};
 use crate::ui;
 
 pub fn judge(boot: &Boot, transcript: &Transcript) -> Vec<Entry> {
@@ -54,7 +54,10 @@ fn reported(boot: &Boot, outcome: &Outcome) -> Entry {
     }
     let entry = entry.pass(outcome.value, &outcome.unit, &outcome.detail);
     match boot.bars.iter().find(|bar| bar.check == outcome.name) {
-        Some(bar) => entry.at_least(bar.at_least),
+        Some(bar) => match bar.limit {
+            Limit::AtLeast(limit) => entry.at_least(limit),
+            Limit::AtMost(limit) => entry.at_most(limit),
+        },
         None => entry,
     }
 }
@@ -68,7 +71,8 @@ fn kunit(boot: &Boot, transcript: &Transcript) -> Vec<Entry> {
             let entry = Entry::new(boot.full_name(&suite.name));
             match suite.is_good() {
                 true => {
-                    let detail = format!("{} skipped", suite.skipped);
+                    let origin = suite.module.as_deref().unwrap_or("built in");
+                    let detail = format!("{} skipped; {origin}", suite.skipped);
                     entry.pass(suite.passed as f64, "tests", detail)
                 }
                 false => entry.fail(format!("failed: {}", suite.failed.join(", "))),
@@ -77,17 +81,23 @@ fn kunit(boot: &Boot, transcript: &Transcript) -> Vec<Entry> {
         .collect();
     let total = Entry::new(boot.full_name("total"));
     let counts = format!(
-        "{} suites, {} passed, {} failed, {} skipped",
+        "{} suites, {} passed, {} failed, {} skipped; {}",
         totals.suites.len(),
         totals.passed(),
         totals.failed(),
-        totals.skipped()
+        totals.skipped(),
+        totals.origins()
     );
     entries.push(match totals.problem() {
         Some(problem) => total.fail(format!("{problem} ({counts})")),
         None if totals.failed() > 0 => total.fail(counts),
         None => total.pass(totals.passed() as f64, "tests", counts),
     });
+    if transcript.end == End::PoweredOff {
+        let seconds = transcript.took.as_secs_f64();
+        let detail = "from power on to power off";
+        entries.push(Entry::new(boot.full_name("seconds")).pass(seconds, "s", detail));
+    }
     entries
 }
 

@@ -2,12 +2,17 @@
 
 //! KUnit's results, in KTAP on the console, among other messages.
 
+use std::collections::BTreeMap;
+
+use protocol::Event;
 use serde::Serialize;
 
 /// A suite that came to its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Suite {
     pub name: String,
+    /// The module whose loading ran it; `None` for one that is built in.
+    pub module: Option<String>,
     pub passed: u64,
     pub skipped: u64,
     /// Names of what failed.
@@ -48,6 +53,21 @@ impl Totals {
             .sum()
     }
 
+    /// How many suites, with how many tests, came from where.
+    pub fn origins(&self) -> String {
+        let mut counts = BTreeMap::<_, (u64, u64)>::new();
+        for suite in &self.suites {
+            let count = counts.entry(suite.module.as_deref()).or_default();
+            count.0 += 1;
+            count.1 += suite.passed;
+        }
+        let origins = counts.iter().map(|(module, (suites, tests))| {
+            let module = module.unwrap_or("built in");
+            format!("{module}: {suites} with {tests} tests")
+        });
+        origins.collect::<Vec<_>>().join(", ")
+    }
+
     /// Why the run as a whole does not count, if it does not.
     pub fn problem(&self) -> Option<String> {
         let done = self.suites.len() as u64;
@@ -67,8 +87,12 @@ impl Totals {
 pub fn parse<S: AsRef<str>>(lines: &[S]) -> Totals {
     let mut totals = Totals::default();
     let mut suite = Suite::default();
+    let mut module = None;
     for line in lines {
         let line = without_time(line.as_ref().trim_end());
+        if let Some(Ok(Event::Loading { module: name })) = protocol::decode(line) {
+            module = Some(name);
+        }
         let text = line.trim_start();
         // Suites are not indented, their tests by four; what a test reports of
         // its parameters is deeper and summed up by the test itself.
@@ -78,6 +102,7 @@ pub fn parse<S: AsRef<str>>(lines: &[S]) -> Totals {
                     totals.planned = Some(totals.planned.unwrap_or(0) + count);
                 } else if let Some(result) = Verdict::parse(text) {
                     suite.name = result.name.to_owned();
+                    suite.module.clone_from(&module);
                     if !result.ok && suite.failed.is_empty() {
                         suite.failed.push(format!("{} as a whole", result.name));
                     }
@@ -201,6 +226,22 @@ Run /init as init process";
         let totals = parse(&lines);
         assert_eq!((totals.suites.len(), totals.planned), (3, Some(3)));
         assert_eq!(totals.problem(), None);
+    }
+
+    #[test]
+    fn suites_are_told_by_where_they_come_from() {
+        let loading = protocol::encode(&Event::Loading {
+            module: "virtio_kunit".into(),
+        });
+        let module = [&loading, "1..1", "    1..1", "    ok 1 a", "ok 1 ring"];
+        let lines: Vec<_> = LOG.lines().chain(module).collect();
+        let totals = parse(&lines);
+        assert_eq!(totals.suites[1].module, None);
+        assert_eq!(totals.suites[2].module.as_deref(), Some("virtio_kunit"));
+        assert_eq!(
+            totals.origins(),
+            "built in: 2 with 2 tests, virtio_kunit: 1 with 1 tests"
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::scenario::{Boot, Device, Platform};
 pub fn command(tools: &Toolchain, bootable: &Bootable, boot: &Boot, accel: &Accel) -> Command {
     let mut command = Command::new(&tools.qemu_x86)
         .args(machine(boot.platform))
-        .args(processor(accel))
-        .args(["-m", "256M", "-smp", "2", "-nodefaults", "-no-user-config"])
+        .args(processor(boot, accel))
+        .args(["-m", "256M", "-nodefaults", "-no-user-config"])
         .args(["-display", "none", "-monitor", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(&bootable.kernel.image)
@@ -39,10 +39,23 @@ fn machine(platform: Platform) -> Vec<&'static str> {
     }
 }
 
-fn processor(accel: &Accel) -> [&'static str; 4] {
+fn processor(boot: &Boot, accel: &Accel) -> Vec<&'static str> {
     match accel {
-        Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
-        Accel::Tcg { .. } | Accel::None => ["-accel", "tcg,thread=multi", "-cpu", "qemu64"],
+        // An instruction takes a nanosecond, and nobody waits for the time to pass.
+        _ if boot.counted => vec![
+            "-accel",
+            "tcg,thread=single",
+            "-cpu",
+            "qemu64",
+            "-icount",
+            "shift=0,sleep=off",
+            "-smp",
+            "1",
+        ],
+        Accel::Kvm => vec!["-accel", "kvm", "-cpu", "host", "-smp", "2"],
+        Accel::Tcg { .. } | Accel::None => {
+            vec!["-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2"]
+        }
     }
 }
 

@@ -36,6 +36,7 @@ fn try_boot(script: &str, boot: &Boot) -> Result<(Vec<Entry>, Duration)> {
         modules: Vec::new(),
         release: "7.3".into(),
         build_dir: dir.path().to_owned(),
+        warnings: Default::default(),
     };
     let initramfs = "initramfs".into();
     let bootable = Bootable { kernel, initramfs };

@@ -19,7 +19,7 @@ const RNG: u32 = 4;
 const READY: Duration = Duration::from_secs(10);
 
 /// UML looks for memory that it may map and execute, and knows best where.
-const TEMPORARY: &[&str] = &["TMP", "TEMP", "TMPDIR"];
+pub const TEMPORARY: &[&str] = &["TMP", "TEMP", "TMPDIR"];
 
 /// Starts one back end for each device; returns their sockets, too.
 pub fn start_backends(
@@ -77,7 +77,7 @@ pub fn command(bootable: &Bootable, dir: &Path, boot: &Boot, sockets: &[PathBuf]
     let memory = match kernel.variant {
         // KASAN keeps a byte for each eight.
         Variant::UmlDebug => "512M",
-        Variant::Uml | Variant::X86_64 => "256M",
+        _ => "256M",
     };
     let devices = sockets
         .iter()

@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::Toolchain;
 use crate::report::Entry;
+use crate::unsafe_density::{of_ours, of_peers, Count};
 
 /// Where no `unsafe` may be.
 const SAFE_DIRS: &[&str] = &["drivers", "samples"];
@@ -36,6 +37,7 @@ pub fn run(
     type Check = fn(&Sources) -> Result<Entry>;
     let checks: &[(&str, Check)] = &[
         ("sources.unsafe", no_unsafe),
+        ("sources.unsafe-density", unsafe_density),
         ("sources.spdx", spdx),
         ("sources.rustfmt", rustfmt),
         ("sources.checkpatch", checkpatch),
@@ -104,6 +106,23 @@ fn no_unsafe(sources: &Sources) -> Result<Entry> {
         );
     }
     Ok(verdict("sources.unsafe", files.len(), complaints))
+}
+
+/// For information: it has no bar.
+fn unsafe_density(sources: &Sources) -> Result<Entry> {
+    let ours: Count = of_ours(sources.repo)?.iter().map(|(_, count)| *count).sum();
+    let peers = of_peers(sources.tree)?;
+    let peers = peers
+        .iter()
+        .map(|(path, count)| format!("{:.1} in {}", count.density(), path.display()));
+    let detail = format!(
+        "{} in {} lines that are not empty; {}",
+        ours.total(),
+        ours.lines,
+        peers.collect::<Vec<_>>().join(", ")
+    );
+    let entry = Entry::new("sources.unsafe-density");
+    Ok(entry.pass(ours.density(), "per 1000 lines", detail))
 }
 
 /// Where the word `unsafe` is code, not comment or text.
