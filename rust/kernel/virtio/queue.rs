@@ -220,9 +220,9 @@ impl<H: Handler> VirtQueue<H> {
     /// `attempt` is called at once, and again whenever the device used buffers, the queue ended,
     /// someone called [`wake_all`](Self::wake_all), or `timeout` jiffies passed; and at least twice
     /// a second, since an interrupt can be lost without anyone being told, and a polled queue has
-    /// none. The handler gets used buffers before `attempt` is called. What `attempt` posts is
-    /// notified to the device before the task sleeps, so it is called once more then; it must not
-    /// post without bound.
+    /// none. The handler gets used buffers before `attempt` is called. The device is notified of
+    /// what `attempt` posts before the task sleeps, and `attempt` is called once more then, unless
+    /// the time is over; each time counts as one jiffy.
     ///
     /// Returns `None` when the time is over.
     ///
