@@ -7,7 +7,6 @@ use crate::rig::{
     check,
     check_eq,
     post,
-    shape,
     Config,
     FailAt,
     Feature,
@@ -18,78 +17,29 @@ use crate::rig::{
     RINGS,
     SPLIT, //
 };
+use crate::shapes::{
+    block,
+    bytes,
+    command,
+    paged,
+    Blk,
+    Control,
+    In,
+    InPages,
+    Out, //
+};
 use kernel::{
     prelude::*,
     sync::atomic::Relaxed,
     time::msecs_to_jiffies,
     virtio::{
         sim::Mode,
-        DeviceBuffer,
         Direction,
         DriverBuffer,
         Failure,
-        Pages,
-        QueueError,
-        Replies,
-        Request, //
+        QueueError, //
     }, //
 };
-
-type Bytes = KBox<DeviceBuffer>;
-type Block = KBox<Request<[u8; 16], DeviceBuffer, u8>>;
-type Paged = KBox<Request<[u8; 8], Pages, u8>>;
-type Command = KBox<Request<[u8; 4], (), [u8; 4]>>;
-
-shape!(
-    /// The device writes.
-    In, 0xff01, IN_TABLE, Bytes
-);
-shape!(
-    /// The device reads.
-    Out, 0xff02, OUT_TABLE, KBox<DriverBuffer>
-);
-shape!(
-    /// A header, data from the device, a status byte.
-    Blk, 0xff03, BLK_TABLE, Block
-);
-shape!(
-    /// A header, data in pages of either direction, a status byte.
-    InPages, 0xff04, PAGES_TABLE, Paged
-);
-
-kernel::virtio_device_table!(CONTROL_TABLE, [kernel::virtio::DeviceId::new(0xff05)]);
-
-/// Requests that are waited for.
-struct Control;
-
-impl crate::rig::Shape for Control {
-    type Handler = Replies<Command>;
-
-    const DEVICE: u32 = 0xff05;
-    const TABLE: kernel::virtio::IdTable = &CONTROL_TABLE;
-
-    fn handler() -> Result<Self::Handler> {
-        Replies::new(2)
-    }
-}
-
-fn bytes(len: u32) -> Result<Bytes> {
-    Ok(KBox::new(DeviceBuffer::new(len, GFP_KERNEL)?, GFP_KERNEL)?)
-}
-
-fn block(len: u32) -> Result<Block> {
-    let data = DeviceBuffer::new(len, GFP_KERNEL)?;
-    Ok(KBox::new(Request::new([7; 16], data, 0xff), GFP_KERNEL)?)
-}
-
-fn paged(pages: usize, direction: Direction) -> Result<Paged> {
-    let data = Pages::new(pages, direction, GFP_KERNEL)?;
-    Ok(KBox::new(Request::new([9; 8], data, 0xff), GFP_KERNEL)?)
-}
-
-fn command(bytes: [u8; 4]) -> Result<Command> {
-    Ok(KBox::new(Request::new(bytes, (), [0xff; 4]), GFP_KERNEL)?)
-}
 
 #[kunit_tests(rust_virtio_honest)]
 mod tests {

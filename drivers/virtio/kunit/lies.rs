@@ -12,7 +12,6 @@ use crate::rig::{
     check_eq,
     post,
     read_config,
-    shape,
     Collector,
     Feature,
     Rig,
@@ -22,6 +21,18 @@ use crate::rig::{
     PLAN,
     RINGS,
     SPLIT, //
+};
+use crate::shapes::{
+    block,
+    bytes,
+    command,
+    paged,
+    Blk,
+    Command,
+    Control,
+    In,
+    InPages,
+    Paged, //
 };
 use kernel::{
     new_condvar,
@@ -52,51 +63,13 @@ use kernel::{
             FOREVER, //
         },
         Buffer,
-        DeviceBuffer,
         Direction,
         Failure,
-        Pages,
         QueueError,
-        Replies,
-        Request,
         RequestError, //
     },
     workqueue, //
 };
-
-type Bytes = KBox<DeviceBuffer>;
-type Block = KBox<Request<[u8; 16], DeviceBuffer, u8>>;
-type Paged = KBox<Request<[u8; 8], Pages, u8>>;
-type Command = KBox<Request<[u8; 4], (), [u8; 4]>>;
-
-shape!(
-    /// The device writes.
-    In, 0xff11, IN_TABLE, Bytes
-);
-shape!(
-    /// A header, data from the device, a status byte.
-    Blk, 0xff12, BLK_TABLE, Block
-);
-shape!(
-    /// The same with data in pages.
-    InPages, 0xff13, PAGES_TABLE, Paged
-);
-
-kernel::virtio_device_table!(CONTROL_TABLE, [kernel::virtio::DeviceId::new(0xff14)]);
-
-/// Requests that are waited for.
-struct Control;
-
-impl Shape for Control {
-    type Handler = Replies<Command>;
-
-    const DEVICE: u32 = 0xff14;
-    const TABLE: kernel::virtio::IdTable = &CONTROL_TABLE;
-
-    fn handler() -> Result<Self::Handler> {
-        Replies::new(2)
-    }
-}
 
 /// Both layouts, with mappings that are counted.
 const LAYOUTS: [u64; 2] = [SPLIT | bit::ACCESS_PLATFORM, PACKED | bit::ACCESS_PLATFORM];
@@ -161,23 +134,11 @@ impl<T: Send + Unpin + 'static> Outcome<T> {
     }
 }
 
-fn bytes(len: u32) -> Result<Bytes> {
-    Ok(KBox::new(DeviceBuffer::new(len, GFP_KERNEL)?, GFP_KERNEL)?)
-}
-
-fn block(len: u32) -> Result<Block> {
-    let data = DeviceBuffer::new(len, GFP_KERNEL)?;
-    Ok(KBox::new(Request::new([7; 16], data, 0xff), GFP_KERNEL)?)
-}
-
-fn paged(pages: usize, scrub: bool) -> Result<Paged> {
-    let mut data = Pages::new(pages, Direction::FromDevice, GFP_KERNEL)?;
-    data.set_scrub(scrub);
-    Ok(KBox::new(Request::new([9; 8], data, 0xff), GFP_KERNEL)?)
-}
-
-fn command(bytes: [u8; 4]) -> Result<Command> {
-    Ok(KBox::new(Request::new(bytes, (), [0xff; 4]), GFP_KERNEL)?)
+/// Pages for data from the device.
+fn from_device(pages: usize, scrub: bool) -> Result<Paged> {
+    let mut request = paged(pages, Direction::FromDevice)?;
+    request.data_mut().set_scrub(scrub);
+    Ok(request)
 }
 
 /// A device with some buffers of 8 bytes posted.
@@ -593,7 +554,7 @@ mod tests {
     fn length_of_pages_is_too_much() -> Result {
         for features in RINGS {
             let rig = Rig::<InPages>::new(Setup::with(features))?;
-            post(rig.queue(), paged(2, false)?)?;
+            post(rig.queue(), from_device(2, false)?)?;
             serve_with(&rig, Lie::Len(u32::MAX))?;
             let back = next_used(&rig)?;
             let len = back.data().len();
@@ -697,7 +658,7 @@ mod tests {
     fn nothing_written_to_scrubbed_pages() -> Result {
         for features in RINGS {
             let rig = Rig::<InPages>::new(Setup::with(features))?;
-            post(rig.queue(), paged(2, true)?)?;
+            post(rig.queue(), from_device(2, true)?)?;
             let chain = rig.sim.take(0)?.ok_or(ENOENT)?;
             chain.write(4092, b"a secret")?;
             let len = chain.writable_len();
@@ -725,7 +686,7 @@ mod tests {
     fn pages_are_short() -> Result {
         for features in RINGS {
             let rig = Rig::<InPages>::new(Setup::with(features))?;
-            let mut request = paged(2, false)?;
+            let mut request = from_device(2, false)?;
             request.data_mut().write(0, &[0x5e; 200]);
             post(rig.queue(), request)?;
             serve_with(&rig, Lie::Short(100))?;

@@ -7,7 +7,6 @@ use crate::rig::{
     check,
     check_eq,
     post,
-    shape,
     FailAt,
     Queue,
     Rig,
@@ -16,6 +15,13 @@ use crate::rig::{
     PLAN,
     RINGS,
     SPLIT, //
+};
+use crate::shapes::{
+    bytes,
+    command,
+    Bytes,
+    Control,
+    In, //
 };
 use core::mem::ManuallyDrop;
 use kernel::{
@@ -44,48 +50,13 @@ use kernel::{
             Lie,
             Mode, //
         },
-        DeviceBuffer,
         Failure,
         QueueError,
         QueueSet,
-        Replies,
-        Request,
         Ring, //
     },
     workqueue, //
 };
-
-type Bytes = KBox<DeviceBuffer>;
-type Command = KBox<Request<[u8; 4], (), [u8; 4]>>;
-
-shape!(
-    /// The device writes.
-    In, 0xff21, IN_TABLE, Bytes
-);
-
-kernel::virtio_device_table!(CONTROL_TABLE, [kernel::virtio::DeviceId::new(0xff22)]);
-
-/// Requests that are waited for.
-struct Control;
-
-impl crate::rig::Shape for Control {
-    type Handler = Replies<Command>;
-
-    const DEVICE: u32 = 0xff22;
-    const TABLE: kernel::virtio::IdTable = &CONTROL_TABLE;
-
-    fn handler() -> Result<Self::Handler> {
-        Replies::new(4)
-    }
-}
-
-fn bytes(len: u32) -> Result<Bytes> {
-    Ok(KBox::new(DeviceBuffer::new(len, GFP_KERNEL)?, GFP_KERNEL)?)
-}
-
-fn command() -> Result<Command> {
-    Ok(KBox::new(Request::new([1; 4], (), [0xff; 4]), GFP_KERNEL)?)
-}
 
 /// Where the device's mappings are counted, and a queue can be reset.
 const COUNTED: u64 = bit::ACCESS_PLATFORM | bit::RING_RESET;
@@ -414,7 +385,7 @@ fn waiter_hears(mut happens: impl FnMut(&mut Rig<In>) -> Result) -> Result {
 /// A task that waits for the answer to a request that the device has.
 fn requester(rig: &Rig<Control>) -> Result<Task<Option<Failure>>> {
     let queue = rig.queue().clone();
-    let request = command()?;
+    let request = command([1; 4])?;
     let task = Task::spawn(move || {
         queue
             .request(request, msecs_to_jiffies(LONG))
@@ -682,7 +653,7 @@ mod tests {
                 for _ in 0..3 {
                     let queue = rig.queue().clone();
                     let hammer = Hammer::new(move || {
-                        command().is_ok_and(|command| {
+                        command([1; 4]).is_ok_and(|command| {
                             let reply = queue.request(command, msecs_to_jiffies(LONG));
                             let failure = reply.err().map(|e| e.failure);
                             matches!(failure, None | Some(Failure::Queue(QueueError::Dead)))
@@ -743,7 +714,7 @@ mod tests {
             rig.sim.set_mode(0, Mode::InKick);
             check!(rig
                 .queue()
-                .request(command()?, msecs_to_jiffies(LONG))
+                .request(command([1; 4])?, msecs_to_jiffies(LONG))
                 .is_ok());
         }
         Ok(())
@@ -760,7 +731,7 @@ mod tests {
             rig.sim.set_mode(0, Mode::InKick);
             check!(rig
                 .queue()
-                .request(command()?, msecs_to_jiffies(LONG))
+                .request(command([1; 4])?, msecs_to_jiffies(LONG))
                 .is_ok());
         }
         Ok(())
@@ -776,7 +747,7 @@ mod tests {
             rig.sim.set_mode(0, Mode::InKick);
             check!(rig
                 .queue()
-                .request(command()?, msecs_to_jiffies(LONG))
+                .request(command([1; 4])?, msecs_to_jiffies(LONG))
                 .is_ok());
         }
         Ok(())
@@ -1132,12 +1103,18 @@ mod tests {
     fn forgotten_request() -> Result {
         let mut rig = Rig::<Control>::new(Setup::with(SPLIT | COUNTED))?;
         rig.sim.set_mode(0, Mode::InKick);
-        let reply = rig.queue().request(command()?, msecs_to_jiffies(LONG))?;
+        let reply = rig
+            .queue()
+            .request(command([1; 4])?, msecs_to_jiffies(LONG))?;
         // It owns no memory, so this is what forgetting it comes to.
         let _ = ManuallyDrop::new(reply.trailer()?);
         let reply = ManuallyDrop::new(reply);
         rig.sim.unbind();
-        let refused = rig.queue().request(command()?, 0).err().ok_or(EINVAL)?;
+        let refused = rig
+            .queue()
+            .request(command([1; 4])?, 0)
+            .err()
+            .ok_or(EINVAL)?;
         let refused = ManuallyDrop::new(refused);
         check_eq!(refused.failure, Failure::Queue(QueueError::Dead));
         check!(refused.request.is_some());
@@ -1145,7 +1122,7 @@ mod tests {
         rig.take_over()?;
         check!(rig
             .queue()
-            .request(command()?, msecs_to_jiffies(LONG))
+            .request(command([1; 4])?, msecs_to_jiffies(LONG))
             .is_ok());
         drop(ManuallyDrop::into_inner(refused));
         drop(ManuallyDrop::into_inner(reply));

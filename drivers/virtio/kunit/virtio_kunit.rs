@@ -2,8 +2,8 @@
 
 //! KUnit tests of the virtio abstraction, on simulated devices.
 //!
-//! `rig` has the driver under test and what it takes to make a device for it; the suites are in the
-//! other files: `honest` for what has to work, `lies` for what a device can lie about, `teardown`
+//! `rig` has the driver under test and what it takes to make a device for it, `shapes` the buffers;
+//! the suites are in the other files: `honest` for what has to work, `lies` for what a device can lie about, `teardown`
 //! for the end of queues in every state.
 
 mod rig;
@@ -12,6 +12,8 @@ mod rig;
 mod honest;
 #[cfg(CONFIG_KUNIT = "y")]
 mod lies;
+#[cfg(CONFIG_KUNIT = "y")]
+mod shapes;
 #[cfg(CONFIG_KUNIT = "y")]
 mod teardown;
 
