@@ -4,7 +4,10 @@
 
 use super::{
     buffer::Memory,
-    chain::Chain, //
+    chain::{
+        list_of_one,
+        Chain, //
+    }, //
 };
 use crate::{
     alloc::{
@@ -141,14 +144,6 @@ impl DeviceBuffer {
         // is freed next.
         unsafe { bindings::memzero_explicit(self.mem.as_ptr().add(from as usize).cast(), count) };
     }
-}
-
-/// A scatterlist of one entry. `start` is in the linear mapping, as memory from `kmalloc()` is.
-fn list_of_one(start: NonNull<u8>, len: u32) -> bindings::scatterlist {
-    let mut list = bindings::scatterlist::default();
-    // SAFETY: `list` is valid for writes, and `start` is an address that can be converted.
-    unsafe { bindings::sg_init_one(&mut list, start.as_ptr().cast(), len) };
-    list
 }
 
 impl Drop for DeviceBuffer {

@@ -12,6 +12,14 @@ use core::{
     ptr::NonNull, //
 };
 
+/// A scatterlist of one entry. `start` is in the linear mapping, as memory from `kmalloc()` is.
+pub(super) fn list_of_one(start: NonNull<u8>, len: u32) -> bindings::scatterlist {
+    let mut list = bindings::scatterlist::default();
+    // SAFETY: `list` is valid for writes, and `start` is an address that can be converted.
+    unsafe { bindings::sg_init_one(&mut list, start.as_ptr().cast(), len) };
+    list
+}
+
 /// How many scatterlists, of any length, a chain can have.
 const MAX_LISTS: usize = 6;
 

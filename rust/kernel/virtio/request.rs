@@ -4,7 +4,10 @@
 
 use super::{
     buffer::Memory,
-    chain::Chain,
+    chain::{
+        list_of_one,
+        Chain, //
+    },
     ring::QueueError,
     untrusted::Untrusted, //
 };
@@ -113,18 +116,13 @@ where
     fn list(&mut self) {
         // INVARIANT: This is what the lists are to be.
         self.listed_at = core::ptr::from_ref(self).addr();
-        let header = NonNull::from(&self.header).cast();
-        let trailer = self.trailer.0.get().cast();
-        // SAFETY: The lists are valid for writes. What is in a `KBox` has addresses that can be
-        // converted. CAST: `TRAILER_LEN` checks that both sizes fit.
-        unsafe {
-            if size_of::<H>() > 0 {
-                let len = size_of::<H>() as u32;
-                bindings::sg_init_one(&mut self.header_list, header.as_ptr(), len);
-            }
-            if size_of::<T>() > 0 {
-                bindings::sg_init_one(&mut self.trailer_list, trailer, Self::TRAILER_LEN);
-            }
+        if size_of::<H>() > 0 {
+            // CAST: `TRAILER_LEN` checks that both sizes fit.
+            self.header_list =
+                list_of_one(NonNull::from(&self.header).cast(), size_of::<H>() as u32);
+        }
+        if let Some(trailer) = NonNull::new(self.trailer.0.get()).filter(|_| size_of::<T>() > 0) {
+            self.trailer_list = list_of_one(trailer.cast(), Self::TRAILER_LEN);
         }
     }
 

@@ -271,11 +271,7 @@ impl<'a, B: Buffer> Ring<'a, B> {
             _ => Some(QueueError::Shape),
         };
         if let Some(reason) = reason {
-            let reason = vq.why_refused(reason);
-            if reason == QueueError::Broken {
-                *self.after = After::Broken;
-            }
-            return Err(PostError { reason, buffer });
+            return Err(self.refuse(vq.why_refused(reason), buffer));
         }
         let token = buffer.into_token();
 
@@ -286,18 +282,20 @@ impl<'a, B: Buffer> Ring<'a, B> {
         // then nothing in the kernel touches the memory.
         let ret = unsafe { chain.add(vq, token) };
         if ret != 0 {
-            let reason = vq.why_not_added(ret);
-            if reason == QueueError::Broken {
-                *self.after = After::Broken;
-            }
-            return Err(PostError {
-                reason,
-                // SAFETY: The core did not take the token.
-                buffer: unsafe { B::from_token(token) },
-            });
+            // SAFETY: The core did not take the token.
+            let buffer = unsafe { B::from_token(token) };
+            return Err(self.refuse(vq.why_not_added(ret), buffer));
         }
         *self.after = After::Kick;
         Ok(())
+    }
+
+    #[inline(always)]
+    fn refuse(&mut self, reason: QueueError, buffer: B) -> PostError<B> {
+        if reason == QueueError::Broken {
+            *self.after = After::Broken;
+        }
+        PostError { reason, buffer }
     }
 
     /// Takes the next used buffer, if there is one.
