@@ -3,8 +3,8 @@
 //! KUnit tests of the virtio abstraction, on simulated devices.
 //!
 //! `rig` has the driver under test and what it takes to make a device for it, `shapes` the buffers;
-//! the suites are in the other files: `honest` for what has to work, `lies` for what a device can lie about, `teardown`
-//! for the end of queues in every state.
+//! the suites are in the other files: `honest` for what has to work, `lies` for what a device can
+//! lie about, `teardown` for the end of queues in every state.
 
 mod rig;
 
