@@ -235,8 +235,10 @@ fn groups(results: &[Entry]) -> String {
         let values = members.iter().filter_map(|entry| {
             let bar = entry.bar.as_ref()?;
             let check = entry.name.rsplit('.').next()?;
+            // A bar such as 1.02 would tell nothing beside 1.0.
+            let digits = if entry.value < 10.0 { 3 } else { 1 };
             Some(format!(
-                "{check} {:.1}{} (bar {bar})",
+                "{check} {:.digits$}{} (bar {bar})",
                 entry.value, entry.unit
             ))
         });
