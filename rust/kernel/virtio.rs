@@ -119,6 +119,7 @@ mod events;
 mod features;
 mod id;
 mod lock;
+mod offered;
 mod pages;
 mod queue;
 mod queue_set;
@@ -154,13 +155,13 @@ pub use self::{
     features::{
         FeatureSet,
         Negotiated,
-        NoFeatures,
-        Offered, //
+        NoFeatures, //
     },
     id::{
         DeviceId,
         IdTable, //
     },
+    offered::Offered,
     pages::{
         Direction,
         Pages, //

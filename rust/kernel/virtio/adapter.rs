@@ -10,9 +10,9 @@ use super::{
         Event,
         Events, //
     },
-    features::{
+    features::FeatureSet,
+    offered::{
         assert_valid,
-        FeatureSet,
         Offered, //
     },
     ring::QueueError, //

@@ -6,10 +6,10 @@ use super::{
     device::Device,
     features::{
         FeatureSet,
-        Negotiated,
-        Offered, //
+        Negotiated, //
     },
-    id::IdTable, //
+    id::IdTable,
+    offered::Offered, //
 };
 use crate::{
     device,

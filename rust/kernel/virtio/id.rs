@@ -38,7 +38,7 @@ unsafe impl RawDeviceId for DeviceId {
     type RawType = bindings::virtio_device_id;
 }
 
-/// The type of [`Driver::ID_TABLE`](super::Driver::ID_TABLE).
+/// The type of `Driver::ID_TABLE`.
 pub type IdTable = &'static dyn crate::device_id::IdTable<DeviceId, ()>;
 
 /// Creates an [`IdTable`](crate::virtio::IdTable) together with its module alias.
