@@ -12,12 +12,15 @@ program := $(CARGO_TARGET_DIR)/debug/xtask
 xtask := '$(program)' --repo '$(CURDIR)' \
 	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help run test shell doctor build clean tool
+.PHONY: help run test patches shell doctor build clean tool
 .NOTPARALLEL:
 
 help:
 	@echo 'make run      boot Linux with the series and show what the drivers do'
 	@echo 'make test     run all tests; ONLY=text: those whose name contains it'
+	@echo 'make patches  out/patches: the series as mails. V=2: the second posting;'
+	@echo '              SINCE=commit: with a range-diff to what that commit has;'
+	@echo '              SIGNOFF=1: you have read all of it, and sign it off'
 	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml or uml-debug'
 	@echo 'make doctor   find or install every tool that is needed'
 	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64, riscv64,'
@@ -35,6 +38,10 @@ run doctor: tool
 
 test: tool
 	@$(xtask) test $(if $(ONLY),'$(ONLY)')
+
+patches: tool
+	@$(xtask) patches $(if $(V),--posting '$(V)') $(if $(filter 1,$(SIGNOFF)),--signoff) \
+		$(if $(SINCE),--since '$(SINCE)')
 
 shell build: tool
 	@$(xtask) $@ $(VARIANT)

@@ -10,10 +10,12 @@ mod context;
 mod doctor;
 mod failure;
 mod guest;
+mod patches;
 mod process_group;
 mod report;
 mod run;
 mod scenario;
+mod series;
 mod shell;
 mod source;
 mod stamp;
@@ -63,6 +65,8 @@ enum Task {
     Run,
     /// Run all tests, or those whose name contains FILTER
     Test { filter: Option<String> },
+    /// Write the series as mails: out/patches
+    Patches(patches::Posting),
     /// Count `unsafe` in the abstraction, and in others of its kind
     Unsafe,
     /// Boot a guest with the series in it and a shell on its console
@@ -103,6 +107,7 @@ fn start() -> Result<()> {
         Task::Build { variants } => build::run(&ctx, &variants),
         Task::Run => run::run(&ctx),
         Task::Test { filter } => test::run(&ctx, filter.as_deref()),
+        Task::Patches(posting) => patches::run(&ctx, &posting),
         Task::Unsafe => unsafe_density::run(&ctx),
         Task::Shell { variant } => shell::run(&ctx, variant),
         Task::Clean { all } => clean::run(&ctx, all),

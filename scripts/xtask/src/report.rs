@@ -5,14 +5,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::Serialize;
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::source::Source;
 use crate::stamp;
 
 /// One named result.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub name: String,
     pub value: f64,
@@ -25,7 +26,7 @@ pub struct Entry {
     pub skipped: Option<String>,
     pub detail: String,
     /// Lines of a log that say more.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excerpt: Vec<String>,
 }
 
@@ -168,6 +169,36 @@ impl<'a> Report<'a> {
 /// Writes the results as KTAP.
 pub fn write_ktap(path: &Path, entries: &[Entry]) -> Result<()> {
     stamp::write_atomically(path, ktap(entries).as_bytes(), 0o644)
+}
+
+/// Writes the results as JUnit's XML, which most CI systems show.
+pub fn write_junit(path: &Path, command: &str, entries: &[Entry]) -> Result<()> {
+    stamp::write_atomically(path, junit(command, entries)?.as_bytes(), 0o644)
+}
+
+fn junit(command: &str, entries: &[Entry]) -> Result<String> {
+    let mut suite = TestSuite::new(command);
+    for entry in entries {
+        let mut status = match (&entry.skipped, entry.ok) {
+            (Some(_), _) => TestCaseStatus::skipped(),
+            (None, true) => TestCaseStatus::success(),
+            (None, false) => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        };
+        status.set_message(entry.skipped.as_ref().unwrap_or(&entry.detail).as_str());
+        if !entry.ok {
+            status.set_description(entry.excerpt.join("\n"));
+        }
+        let (class, name) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
+        let mut case = TestCase::new(name, status);
+        case.set_classname(format!("{command}.{class}"));
+        if entry.skipped.is_none() && entry.ok && !entry.unit.is_empty() {
+            case.set_system_out(format!("{} {} {}", entry.value, entry.unit, entry.detail));
+        }
+        suite.add_test_case(case);
+    }
+    let mut report = quick_junit::Report::new("rust-virtio");
+    report.add_test_suite(suite);
+    Ok(report.to_string()?)
 }
 
 fn ktap(entries: &[Entry]) -> String {

@@ -18,7 +18,7 @@ use crate::build::{self, Variant};
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::guest::Lab;
-use crate::report::{table, write_ktap, Counts, Entry, Report};
+use crate::report::{table, write_junit, write_ktap, Counts, Entry, Report};
 use crate::run::{QEMU_BAR, UML_BAR};
 use crate::scenario::{self, Boot, Platform};
 use crate::source;
@@ -84,6 +84,7 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     let machine = machine(&mut lab, &boots)?;
     Report::new("test", &release, &source, machine, &results).write_json(ctx)?;
     write_ktap(&ctx.out.join("test.ktap"), &results)?;
+    write_junit(&ctx.out.join("test.xml"), "test", &results)?;
     conclude(ctx, &results, &filter)
 }
 
@@ -203,7 +204,7 @@ fn conclude(ctx: &Context, results: &[Entry], filter: &Filter) -> Result<()> {
     }
     let out = ctx.out.display();
     ctx.ui.print(&format!(
-        "results: {out}/test.json and {out}/test.ktap, consoles: {out}/logs"
+        "results: {out}/test.json, test.ktap and test.xml (JUnit), consoles: {out}/logs"
     ));
     if let Some(part) = filter.0 {
         ctx.ui

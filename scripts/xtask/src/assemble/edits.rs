@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{anyhow, Context as _, Result};
+use tempfile::TempDir;
 
 use super::listing::Listing;
 use super::ours::{Content, Contents};
@@ -20,38 +21,67 @@ pub const DIR: &str = "scripts/series/edits";
 
 /// The edited files, whole.
 pub fn apply(repo: &Path, source: &Source, listing: &Listing) -> Result<Contents> {
-    let scratch = tempfile::tempdir().context("cannot create a scratch directory")?;
-    let mut touched = BTreeSet::new();
-    for edit in edits(repo)? {
-        let text = fs::read_to_string(&edit).with_context(|| edit.display().to_string())?;
-        let files = touched_files(&text).with_context(|| shown(repo, &edit))?;
+    let mut patcher = Patcher::new(repo, source, listing)?;
+    let mut contents = Contents::new();
+    for edit in files(repo)? {
+        contents.extend(patcher.apply(&edit)?);
+    }
+    Ok(contents)
+}
+
+/// Applies one edit after the other.
+pub struct Patcher<'a> {
+    repo: &'a Path,
+    source: &'a Source,
+    listing: &'a Listing,
+    /// Holds the files that are edited.
+    scratch: TempDir,
+    touched: BTreeSet<PathBuf>,
+}
+
+impl<'a> Patcher<'a> {
+    pub fn new(repo: &'a Path, source: &'a Source, listing: &'a Listing) -> Result<Self> {
+        Ok(Self {
+            repo,
+            source,
+            listing,
+            scratch: tempfile::tempdir().context("cannot create a scratch directory")?,
+            touched: BTreeSet::new(),
+        })
+    }
+
+    /// The files that `edit` names, as they are after it.
+    pub fn apply(&mut self, edit: &Path) -> Result<Contents> {
+        let (repo, scratch) = (self.repo, self.scratch.path());
+        let text = fs::read_to_string(edit).with_context(|| edit.display().to_string())?;
+        let files = touched_files(&text).with_context(|| shown(repo, edit))?;
         for file in &files {
-            if !listing.contains_key(file) {
+            if !self.listing.contains_key(file) {
                 bail_help!(
                     format!(
                         "{} edits {}, which the source does not have",
-                        shown(repo, &edit),
+                        shown(repo, edit),
                         file.display()
                     ),
-                    advice(source)
+                    advice(self.source)
                 );
             }
-            if touched.insert(file.clone()) {
-                copy(&source.dir, scratch.path(), file)?;
+            if self.touched.insert(file.clone()) {
+                copy(&self.source.dir, scratch, file)?;
             }
         }
-        patch(repo, &edit, scratch.path(), source)?;
+        patch(repo, edit, scratch, self.source)?;
+        let read = |file: PathBuf| {
+            let bytes = fs::read(scratch.join(&file))?;
+            let mode = self.listing[&file].mode();
+            Ok((file, Content { bytes, mode }))
+        };
+        files.into_iter().map(read).collect()
     }
-    let read = |file: PathBuf| {
-        let bytes = fs::read(scratch.path().join(&file))?;
-        let mode = listing[&file].mode();
-        Ok((file, Content { bytes, mode }))
-    };
-    touched.into_iter().map(read).collect()
 }
 
 /// In the order of their names.
-fn edits(repo: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(repo: &Path) -> Result<Vec<PathBuf>> {
     let dir = repo.join(DIR);
     if !dir.is_dir() {
         return Ok(Vec::new());

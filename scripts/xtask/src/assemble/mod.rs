@@ -19,9 +19,10 @@ use crate::context::Context;
 use crate::doctor::{self, Need};
 use crate::source::{self, Source};
 use crate::stamp::Fingerprint;
-use listing::Listing;
-pub use ours::list as our_files;
-use ours::{Content, Contents};
+pub use edits::{files as edit_files, Patcher, DIR as EDITS};
+pub use listing::{fingerprint, of_source, Listing};
+pub use maintainers::merge as merge_maintainers;
+pub use ours::{list as our_files, read as our_contents, Content, Contents};
 use state::State;
 use tree::{Changes, Sync};
 
@@ -49,7 +50,7 @@ pub fn ensure(ctx: &Context, source: &Source) -> Result<Tree> {
     let mut state = prepare(ctx, source, &dir)?;
     stage.message("comparing the work tree with the source");
     let (source_files, tree_files) = list_both(source, &dir)?;
-    let contents = contents(ctx, source, &source_files)?;
+    let contents = contents(&ctx.repo, source, &source_files)?;
     let sync = Sync {
         source_dir: &source.dir,
         source: &source_files,
@@ -96,17 +97,18 @@ fn list_both(source: &Source, dir: &Path) -> Result<(Listing, Listing)> {
     })
 }
 
-fn contents(ctx: &Context, source: &Source, listing: &Listing) -> Result<Contents> {
-    let mut contents = ours::read(&ctx.repo, listing)?;
-    contents.extend(edits::apply(&ctx.repo, source, listing)?);
-    if let Some(merged) = merged_maintainers(ctx, source)? {
+/// All files of the work tree that differ from the source.
+pub fn contents(repo: &Path, source: &Source, listing: &Listing) -> Result<Contents> {
+    let mut contents = ours::read(repo, listing)?;
+    contents.extend(edits::apply(repo, source, listing)?);
+    if let Some(merged) = merged_maintainers(repo, source)? {
         contents.insert("MAINTAINERS".into(), merged);
     }
     Ok(contents)
 }
 
-fn merged_maintainers(ctx: &Context, source: &Source) -> Result<Option<Content>> {
-    let Ok(ours) = fs::read_to_string(ctx.repo.join("MAINTAINERS")) else {
+fn merged_maintainers(repo: &Path, source: &Source) -> Result<Option<Content>> {
+    let Ok(ours) = fs::read_to_string(repo.join("MAINTAINERS")) else {
         return Ok(None);
     };
     let path = source.dir.join("MAINTAINERS");

@@ -73,7 +73,10 @@ fn kunit(boot: &Boot, transcript: &Transcript) -> Vec<Entry> {
                 true => {
                     let origin = suite.module.as_deref().unwrap_or("built in");
                     let detail = format!("{} skipped; {origin}", suite.skipped);
-                    entry.pass(suite.passed as f64, "tests", detail)
+                    let count = suite.passed.len() as f64;
+                    entry
+                        .pass(count, "tests", detail)
+                        .excerpt(suite.passed.clone())
                 }
                 false => entry.fail(format!("failed: {}", suite.failed.join(", "))),
             }

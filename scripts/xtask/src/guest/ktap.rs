@@ -13,7 +13,8 @@ pub struct Suite {
     pub name: String,
     /// The module whose loading ran it; `None` for one that is built in.
     pub module: Option<String>,
-    pub passed: u64,
+    /// Names of what passed.
+    pub passed: Vec<String>,
     pub skipped: u64,
     /// Names of what failed.
     pub failed: Vec<String>,
@@ -24,7 +25,7 @@ pub struct Suite {
 impl Suite {
     /// Whether all that it planned was run and passed, or was skipped.
     pub fn is_good(&self) -> bool {
-        let ran = self.passed + self.skipped;
+        let ran = self.passed.len() as u64 + self.skipped;
         self.failed.is_empty() && (ran == self.planned || self.planned == 0)
     }
 }
@@ -39,7 +40,10 @@ pub struct Totals {
 
 impl Totals {
     pub fn passed(&self) -> u64 {
-        self.suites.iter().map(|suite| suite.passed).sum()
+        self.suites
+            .iter()
+            .map(|suite| suite.passed.len() as u64)
+            .sum()
     }
 
     pub fn skipped(&self) -> u64 {
@@ -59,7 +63,7 @@ impl Totals {
         for suite in &self.suites {
             let count = counts.entry(suite.module.as_deref()).or_default();
             count.0 += 1;
-            count.1 += suite.passed;
+            count.1 += suite.passed.len() as u64;
         }
         let origins = counts.iter().map(|(module, (suites, tests))| {
             let module = module.unwrap_or("built in");
@@ -115,7 +119,7 @@ pub fn parse<S: AsRef<str>>(lines: &[S]) -> Totals {
                 } else if let Some(result) = Verdict::parse(text) {
                     match (result.ok, result.skipped) {
                         (true, true) => suite.skipped += 1,
-                        (true, false) => suite.passed += 1,
+                        (true, false) => suite.passed.push(result.name.to_owned()),
                         (false, _) => suite.failed.push(result.name.to_owned()),
                     }
                 }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One mail, as `git format-patch` wrote it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::recipients::Recipients;
+use crate::stamp::write_atomically;
+
+pub struct Mail {
+    text: String,
+}
+
+impl Mail {
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Ok(Self { text })
+    }
+
+    pub fn write(&self, path: &Path) -> Result<()> {
+        write_atomically(path, self.text.as_bytes(), 0o644)
+    }
+
+    pub fn replace(&mut self, from: &str, to: &str) {
+        self.text = self.text.replacen(from, to.trim_end(), 1);
+    }
+
+    /// Replaces the name of the base: ours is a commit that only we have.
+    pub fn replace_base(&mut self, base: &str) {
+        let is_base = |line: &&str| line.starts_with("base-commit: ");
+        if let Some(line) = self.text.lines().find(is_base).map(str::to_owned) {
+            self.text = self.text.replacen(&line, base, 1);
+        }
+    }
+
+    /// Adds `To:` and `Cc:` at the end of the header.
+    pub fn address(&mut self, recipients: &Recipients) {
+        let Some(end) = self.text.find("\n\n") else {
+            return;
+        };
+        let mut header = String::new();
+        for (field, people) in [("To", &recipients.to), ("Cc", &recipients.cc)] {
+            if !people.is_empty() {
+                let people: Vec<_> = people.iter().map(String::as_str).collect();
+                header += &format!("{field}: {}\n", people.join(",\n\t"));
+            }
+        }
+        self.text.insert_str(end + 1, &header);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients_end_the_header() {
+        let mut mail = Mail {
+            text: "From: a\nSubject: [PATCH 1/2] x\n\nBody\n\nmore\n".into(),
+        };
+        mail.address(&Recipients {
+            to: ["A <a@b>".to_owned(), "C <c@d>".to_owned()].into(),
+            cc: ["e@f".to_owned()].into(),
+        });
+        assert_eq!(
+            mail.text,
+            "From: a\nSubject: [PATCH 1/2] x\nTo: A <a@b>,\n\tC <c@d>\nCc: e@f\n\nBody\n\nmore\n"
+        );
+    }
+
+    #[test]
+    fn only_the_base_is_replaced() {
+        let mut mail = Mail {
+            text: "x\n\nbase-commit: 12\nprerequisite-patch-id: 34\n".into(),
+        };
+        mail.replace_base("base-tree: 56");
+        assert_eq!(mail.text, "x\n\nbase-tree: 56\nprerequisite-patch-id: 34\n");
+    }
+}
