@@ -12,7 +12,7 @@ program := $(CARGO_TARGET_DIR)/debug/xtask
 xtask := '$(program)' --repo '$(CURDIR)' \
 	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help run test patches shell doctor build clean tool
+.PHONY: help run test patches check-patches shell doctor build clean tool
 .NOTPARALLEL:
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo 'make patches  out/patches: the series as mails. V=2: the second posting;'
 	@echo '              SINCE=commit: with a range-diff to what that commit has;'
 	@echo '              SIGNOFF=1: you have read all of it, and sign it off'
+	@echo 'make check-patches  apply, check and build the series, patch by patch;'
+	@echo '              AGAIN=1: also what was good before'
 	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml or uml-debug'
 	@echo 'make doctor   find or install every tool that is needed'
 	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64, riscv64,'
@@ -42,6 +44,9 @@ test: tool
 patches: tool
 	@$(xtask) patches $(if $(V),--posting '$(V)') $(if $(filter 1,$(SIGNOFF)),--signoff) \
 		$(if $(SINCE),--since '$(SINCE)')
+
+check-patches: tool
+	@$(xtask) check-patches $(if $(AGAIN),--again)
 
 shell build: tool
 	@$(xtask) $@ $(VARIANT)

@@ -4,6 +4,7 @@
 
 mod assemble;
 mod build;
+mod check_patches;
 mod clean;
 mod command;
 mod context;
@@ -67,6 +68,12 @@ enum Task {
     Test { filter: Option<String> },
     /// Write the series as mails: out/patches
     Patches(patches::Posting),
+    /// Apply, check and build the series, patch by patch
+    CheckPatches {
+        /// Build what was good before, too
+        #[arg(long)]
+        again: bool,
+    },
     /// Count `unsafe` in the abstraction, and in others of its kind
     Unsafe,
     /// Boot a guest with the series in it and a shell on its console
@@ -108,6 +115,7 @@ fn start() -> Result<()> {
         Task::Run => run::run(&ctx),
         Task::Test { filter } => test::run(&ctx, filter.as_deref()),
         Task::Patches(posting) => patches::run(&ctx, &posting),
+        Task::CheckPatches { again } => check_patches::run(&ctx, again),
         Task::Unsafe => unsafe_density::run(&ctx),
         Task::Shell { variant } => shell::run(&ctx, variant),
         Task::Clean { all } => clean::run(&ctx, all),

@@ -18,7 +18,7 @@ use crate::bail_help;
 use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::{self, Need};
-use crate::report::{write_junit, write_ktap, Entry, Report};
+use crate::report::{Entry, Report};
 use crate::series::{self, isolated_git, Options, Series, Topic, TopicCommits};
 use crate::source::{self, Source};
 use mail::Mail;
@@ -35,6 +35,16 @@ pub struct Posting {
     /// The commit of this checkout that was the posting before, for range-diffs
     #[arg(long, value_name = "COMMIT")]
     pub since: Option<String>,
+}
+
+impl Default for Posting {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            signoff: false,
+            since: None,
+        }
+    }
 }
 
 /// One topic as files.
@@ -56,7 +66,7 @@ pub struct Patches {
 /// The command `patches`.
 pub fn run(ctx: &Context, posting: &Posting) -> Result<()> {
     let started = Instant::now();
-    let patches = make(ctx, posting)?;
+    let patches = make(ctx, posting, &ctx.out.join("patches"))?;
     let seconds = started.elapsed().as_secs_f64();
     let mut results: Vec<_> = patches
         .threads
@@ -80,15 +90,13 @@ pub fn run(ctx: &Context, posting: &Posting) -> Result<()> {
         Vec::new(),
         &results,
     );
-    report.write_json(ctx)?;
-    write_ktap(&ctx.out.join("patches.ktap"), &results)?;
-    write_junit(&ctx.out.join("patches.xml"), "patches", &results)?;
+    report.write(ctx)?;
     conclude(ctx, posting, &patches);
     Ok(())
 }
 
-/// Writes `out/patches`.
-pub fn make(ctx: &Context, posting: &Posting) -> Result<Patches> {
+/// Writes the mails of each topic into a directory of `out`.
+pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
     if posting.version == 0 {
         bail_help!("there is no posting 0", "the first is V=1");
     }
@@ -111,9 +119,8 @@ pub fn make(ctx: &Context, posting: &Posting) -> Result<Patches> {
         None => None,
     };
     let stage = ctx.ui.stage("patches");
-    let out = ctx.out.join("patches");
     if out.exists() {
-        fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
+        fs::remove_dir_all(out).with_context(|| out.display().to_string())?;
     }
     let mut threads = Vec::new();
     for (topic, declared) in series.topics.iter().zip(&series.declared) {

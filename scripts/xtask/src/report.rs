@@ -2,7 +2,7 @@
 
 //! Results: as a table, as JSON for machines, as KTAP for those that read that.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
@@ -164,16 +164,93 @@ impl<'a> Report<'a> {
         stamp::write(&path, self)?;
         Ok(path)
     }
+
+    /// Writes the results as JSON, as KTAP and as JUnit's XML.
+    pub fn write(&self, ctx: &Context) -> Result<()> {
+        self.write_json(ctx)?;
+        let path = |extension| ctx.out.join(format!("{}.{extension}", self.command));
+        stamp::write_atomically(&path("ktap"), ktap(self.results).as_bytes(), 0o644)?;
+        let xml = junit(self.command, self.results)?;
+        stamp::write_atomically(&path("xml"), xml.as_bytes(), 0o644)
+    }
+
+    /// Writes the results, prints them with `note`, and leaves with the exit
+    /// code that they ask for.
+    pub fn conclude(&self, ctx: &Context, note: Option<&str>) -> Result<()> {
+        self.write(ctx)?;
+        let counts = Counts::of(self.results);
+        let print = |text: &str| ctx.ui.print(text);
+        print(&format!("\n{}", groups(self.results)));
+        for entry in self.results {
+            if let Some(reason) = &entry.skipped {
+                print(&format!("skipped {}: {reason}", entry.name));
+            }
+        }
+        for entry in self.results.iter().filter(|entry| !entry.ok) {
+            print(&format!("FAILED {}: {}", entry.name, entry.detail));
+            for line in &entry.excerpt {
+                print(&format!("    {line}"));
+            }
+        }
+        print(&format!(
+            "results: {}/{}.json, .ktap and .xml (JUnit), logs beside them and in {}",
+            ctx.out.display(),
+            self.command,
+            ctx.cache.join("logs").display()
+        ));
+        if let Some(note) = note {
+            print(note);
+        }
+        print(&counts.to_string());
+        if counts.failed > 0 {
+            // The count is the last line, so no error may follow it.
+            std::process::exit(1);
+        }
+        Ok(())
+    }
 }
 
-/// Writes the results as KTAP.
-pub fn write_ktap(path: &Path, entries: &[Entry]) -> Result<()> {
-    stamp::write_atomically(path, ktap(entries).as_bytes(), 0o644)
+/// A row for each group of results, and the values that have a bar.
+fn groups(results: &[Entry]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for entry in results {
+        let group = group(&entry.name);
+        if !names.contains(&group) {
+            names.push(group);
+        }
+    }
+    let heading = ["group", "passed", "failed", "skipped", "values"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for name in names {
+        let of_group = |entry: &&Entry| group(&entry.name) == name;
+        let members: Vec<_> = results.iter().filter(of_group).cloned().collect();
+        let counts = Counts::of(&members);
+        let values = members.iter().filter_map(|entry| {
+            let bar = entry.bar.as_ref()?;
+            let check = entry.name.rsplit('.').next()?;
+            // A bar such as 1.02 would tell nothing beside 1.0.
+            let digits = if entry.value < 10.0 { 3 } else { 1 };
+            Some(format!(
+                "{check} {:.digits$}{} (bar {bar})",
+                entry.value, entry.unit
+            ))
+        });
+        rows.push(vec![
+            name.clone(),
+            counts.passed.to_string(),
+            counts.failed.to_string(),
+            counts.skipped.to_string(),
+            values.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    table(&rows)
 }
 
-/// Writes the results as JUnit's XML, which most CI systems show.
-pub fn write_junit(path: &Path, command: &str, entries: &[Entry]) -> Result<()> {
-    stamp::write_atomically(path, junit(command, entries)?.as_bytes(), 0o644)
+/// `rng.uml` of `rng.uml.slow.kill`, `sources` of `sources.spdx`.
+fn group(name: &str) -> String {
+    let parts: Vec<_> = name.splitn(3, '.').collect();
+    let group = &parts[..parts.len().saturating_sub(1).max(1)];
+    group.join(".")
 }
 
 fn junit(command: &str, entries: &[Entry]) -> Result<String> {
@@ -297,5 +374,25 @@ mod tests {
             .map(|row| row.iter().map(|cell| cell.to_string()).collect())
             .collect();
         assert_eq!(table(&rows), "a   bc\n--  --\ndé  f\n");
+    }
+
+    #[test]
+    fn results_are_grouped_by_what_and_where() {
+        let results = [
+            Entry::new("rng.uml.slow.kill").pass(1.0, "ms", ""),
+            Entry::new("rng.uml.ratio")
+                .pass(12.0, "x", "")
+                .at_least(10.0),
+            Entry::new("rng.qemu.bind").fail("no device"),
+            Entry::new("compile-fail.a").pass(0.0, "", "A: E0382"),
+            Entry::new("compile-fail.b").pass(0.0, "", "B: E0382"),
+        ];
+        let text = groups(&results);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[4].starts_with("compile-fail  2"), "{text}");
+        assert!(lines[2].starts_with("rng.uml       2"), "{text}");
+        assert!(lines[2].ends_with("ratio 12.0x (bar >= 10)"), "{text}");
+        assert!(lines[3].starts_with("rng.qemu      0       1"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ mod host;
 mod kunit_py;
 mod sources;
 
-use std::process;
+pub use kunit_py::judge as judge_kunit_py;
 
 use anyhow::Result;
 
@@ -18,7 +18,7 @@ use crate::build::{self, Variant};
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::guest::Lab;
-use crate::report::{table, write_junit, write_ktap, Counts, Entry, Report};
+use crate::report::{Entry, Report};
 use crate::run::{QEMU_BAR, UML_BAR};
 use crate::scenario::{self, Boot, Platform};
 use crate::source;
@@ -81,11 +81,15 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
             "leave the filter out to see all names"
         );
     }
+    if let Some(listing) = compile_fail::listing(&results) {
+        ctx.ui.print(&format!("\n{listing}"));
+    }
     let machine = machine(&mut lab, &boots)?;
-    Report::new("test", &release, &source, machine, &results).write_json(ctx)?;
-    write_ktap(&ctx.out.join("test.ktap"), &results)?;
-    write_junit(&ctx.out.join("test.xml"), "test", &results)?;
-    conclude(ctx, &results, &filter)
+    let report = Report::new("test", &release, &source, machine, &results);
+    let only = filter
+        .0
+        .map(|part| format!("only tests with {part:?} in their names were run"));
+    report.conclude(ctx, only.as_deref())
 }
 
 fn boots() -> Vec<Boot> {
@@ -183,108 +187,9 @@ fn machine(lab: &mut Lab, boots: &[Boot]) -> Result<Vec<String>> {
     Ok(machine)
 }
 
-/// Prints the results and leaves with the exit code that they ask for.
-fn conclude(ctx: &Context, results: &[Entry], filter: &Filter) -> Result<()> {
-    let counts = Counts::of(results);
-    if let Some(listing) = compile_fail::listing(results) {
-        ctx.ui.print(&format!("\n{listing}"));
-    }
-    ctx.ui.print(&format!("\n{}", groups(results)));
-    for entry in results {
-        if let Some(reason) = &entry.skipped {
-            ctx.ui.print(&format!("skipped {}: {reason}", entry.name));
-        }
-    }
-    for entry in results.iter().filter(|entry| !entry.ok) {
-        ctx.ui
-            .print(&format!("FAILED {}: {}", entry.name, entry.detail));
-        for line in &entry.excerpt {
-            ctx.ui.print(&format!("    {line}"));
-        }
-    }
-    let out = ctx.out.display();
-    ctx.ui.print(&format!(
-        "results: {out}/test.json, test.ktap and test.xml (JUnit), consoles: {out}/logs"
-    ));
-    if let Some(part) = filter.0 {
-        ctx.ui
-            .print(&format!("only tests with {part:?} in their names were run"));
-    }
-    ctx.ui.print(&counts.to_string());
-    if counts.failed > 0 {
-        // The count is the last line, so no error may follow it.
-        process::exit(1);
-    }
-    Ok(())
-}
-
-/// A row for each group of results, and the values that have a bar.
-fn groups(results: &[Entry]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for entry in results {
-        let group = group(&entry.name);
-        if !names.contains(&group) {
-            names.push(group);
-        }
-    }
-    let heading = ["group", "passed", "failed", "skipped", "values"];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    for name in names {
-        let of_group = |entry: &&Entry| group(&entry.name) == name;
-        let members: Vec<_> = results.iter().filter(of_group).cloned().collect();
-        let counts = Counts::of(&members);
-        let values = members.iter().filter_map(|entry| {
-            let bar = entry.bar.as_ref()?;
-            let check = entry.name.rsplit('.').next()?;
-            // A bar such as 1.02 would tell nothing beside 1.0.
-            let digits = if entry.value < 10.0 { 3 } else { 1 };
-            Some(format!(
-                "{check} {:.digits$}{} (bar {bar})",
-                entry.value, entry.unit
-            ))
-        });
-        rows.push(vec![
-            name.clone(),
-            counts.passed.to_string(),
-            counts.failed.to_string(),
-            counts.skipped.to_string(),
-            values.collect::<Vec<_>>().join(", "),
-        ]);
-    }
-    table(&rows)
-}
-
-/// `rng.uml` of `rng.uml.slow.kill`; one for all that must not compile.
-fn group(name: &str) -> String {
-    if name.starts_with(compile_fail::PREFIX) {
-        return compile_fail::PREFIX.trim_end_matches('.').to_owned();
-    }
-    name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_are_grouped_by_what_and_where() {
-        let results = [
-            Entry::new("rng.uml.slow.kill").pass(1.0, "ms", ""),
-            Entry::new("rng.uml.ratio")
-                .pass(12.0, "x", "")
-                .at_least(10.0),
-            Entry::new("rng.qemu.bind").fail("no device"),
-            Entry::new("compile-fail.a").pass(0.0, "", "A: E0382"),
-            Entry::new("compile-fail.b").pass(0.0, "", "B: E0382"),
-        ];
-        let text = groups(&results);
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 5, "{text}");
-        assert!(lines[4].starts_with("compile-fail  2"), "{text}");
-        assert!(lines[2].starts_with("rng.uml       2"), "{text}");
-        assert!(lines[2].ends_with("ratio 12.0x (bar >= 10)"), "{text}");
-        assert!(lines[3].starts_with("rng.qemu      0       1"), "{text}");
-    }
 
     #[test]
     fn kernels_are_built_only_where_needed() {

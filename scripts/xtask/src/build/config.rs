@@ -53,6 +53,12 @@ fn is_kconfig(name: &str) -> bool {
 /// Makes `.config` anew.
 pub fn make(kbuild: &Kbuild, stage: &Stage) -> Result<()> {
     stage.message("configuring");
+    write(kbuild)?;
+    verify(kbuild)
+}
+
+/// Makes `.config` anew, without what this tree does not offer.
+pub fn write(kbuild: &Kbuild) -> Result<()> {
     let log = |step: &str| kbuild.log.with_extension(format!("{step}.log"));
     let make = |target| kbuild.make(&[target]).log(log(target)).run();
     make("tinyconfig")?;
@@ -64,11 +70,11 @@ pub fn make(kbuild: &Kbuild, stage: &Stage) -> Result<()> {
         .args(&kbuild.fragments)
         .log(log("merge_config"))
         .run()?;
-    make("olddefconfig")?;
-    verify(kbuild)
+    make("olddefconfig")
 }
 
-fn verify(kbuild: &Kbuild) -> Result<()> {
+/// Fails unless all is as the fragments say.
+pub fn verify(kbuild: &Kbuild) -> Result<()> {
     let mut wanted = Options::new();
     for fragment in &kbuild.fragments {
         wanted.extend(parse(&read(fragment)?));

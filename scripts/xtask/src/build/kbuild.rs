@@ -68,6 +68,18 @@ impl Kbuild {
         }
     }
 
+    /// The same into another directory, with another configuration.
+    pub fn elsewhere(self, dir: PathBuf, fragments: &[&str], log: PathBuf) -> Self {
+        let configs = self.repo.join("scripts/config");
+        let fragment = |name: &&str| configs.join(format!("{name}.config"));
+        Self {
+            fragments: fragments.iter().map(fragment).collect(),
+            dir,
+            log,
+            ..self
+        }
+    }
+
     /// `make` of `targets`, or of all.
     pub fn make(&self, targets: &[&str]) -> Command {
         self.in_tree(Command::new("make"))

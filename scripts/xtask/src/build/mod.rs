@@ -2,7 +2,7 @@
 
 //! Kernels, built outside the work tree, each variant in a directory of its own.
 
-mod config;
+pub mod config;
 mod kbuild;
 mod output;
 mod products;
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+pub use kbuild::Kbuild;
+pub use output::Output;
 pub use variant::{Step, Variant};
 pub use warnings::Warnings;
 
@@ -25,8 +27,6 @@ use crate::failure::Failure;
 use crate::process_group::check_interrupt;
 use crate::ui::Stage;
 use crate::{source, stamp};
-use kbuild::Kbuild;
-use output::Output;
 use products::Products;
 use warnings::ByStep;
 

@@ -27,10 +27,7 @@ pub fn find(lines: &[&str], start: &str) -> Result<Range<usize>, String> {
 fn section(lines: &[&str], first: usize) -> Range<usize> {
     let ends = |line: &&str| line.starts_with("//! # ") || !line.starts_with("//!");
     let rest = &lines[first + 1..];
-    let length = rest
-        .iter()
-        .position(|line| ends(line))
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(ends).unwrap_or(rest.len());
     first..first + 1 + length
 }
 
@@ -38,10 +35,7 @@ fn section(lines: &[&str], first: usize) -> Range<usize> {
 fn option(lines: &[&str], first: usize) -> Range<usize> {
     let rest = &lines[first + 1..];
     let ends = |line: &&str| !line.is_empty() && !line.starts_with(['\t', ' ']);
-    let length = rest
-        .iter()
-        .position(|line| ends(line))
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(ends).unwrap_or(rest.len());
     let end = first + 1 + length;
     let gap = |line: usize| lines.get(line).is_some_and(|line| line.is_empty());
     match first > 0 && gap(first - 1) && !gap(end - 1) {

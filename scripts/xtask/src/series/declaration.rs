@@ -114,9 +114,16 @@ fn parse(name: &str, text: &str) -> Result<Topic> {
 
 fn check_words(patch: &Patch) -> Result<()> {
     let message = patch.message.trim();
+    // Neither a reference nor what is quoted can be wrapped.
+    let may_be_wide = |line: &str| {
+        !line.contains(' ')
+            || [" ", "Fixes: ", "Link: "]
+                .iter()
+                .any(|start| line.starts_with(start))
+    };
     let wide = message
         .lines()
-        .find(|line| line.len() > MESSAGE_WIDTH && line.contains(' ') && !line.starts_with(' '));
+        .find(|line| line.len() > MESSAGE_WIDTH && !may_be_wide(line));
     let complaint = match wide {
         _ if patch.subject.len() > SUBJECT_WIDTH => "the subject is too long".to_owned(),
         Some(line) => format!("a line of the message is too long: {line:?}"),

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `make check-patches`: what a maintainer and the bots do with the mails, patch
+//! by patch, before they get them.
+
+mod apply;
+mod build;
+mod checkpatch;
+mod warnings;
+mod whole;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::doctor::{self, Need, Toolchain};
+use crate::patches::{self, Patches, Posting};
+use crate::report::{Entry, Report};
+use crate::series::Repository;
+use crate::stamp::{self, Fingerprint};
+use crate::ui::Stage;
+use apply::Maintainer;
+use build::Builder;
+use checkpatch::Waivers;
+
+/// In minutes, with a warm cache, on two cores.
+const TIME_BAR: f64 = 25.0;
+pub const NAME: &str = "check-patches";
+pub const NEEDS: &[Need] = &[Need::Source, Need::Kernel, Need::Lint, Need::DebugKernel];
+
+/// One patch of one topic.
+struct Patch<'a> {
+    name: String,
+    subject: &'a str,
+    id: &'a str,
+    tree: String,
+    mail: &'a PathBuf,
+}
+
+/// The command `check-patches`.
+pub fn run(ctx: &Context, again: bool) -> Result<()> {
+    let started = Instant::now();
+    let tools = doctor::ensure(ctx, NEEDS)?;
+    let (patches, mut results) = check(ctx, &tools, again)?;
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    let time = Entry::new("check-patches.time").pass(minutes, "min", "all of this");
+    results.push(time.at_most(TIME_BAR));
+    let source = &patches.source;
+    Report::new(
+        NAME,
+        &source.kernel_version,
+        source,
+        vec!["UML".into()],
+        &results,
+    )
+    .conclude(ctx, None)
+}
+
+/// All results. A tree that was good with the same tools and configurations is
+/// not built again unless `again` asks for that.
+pub fn check(ctx: &Context, tools: &Toolchain, again: bool) -> Result<(Patches, Vec<Entry>)> {
+    let posting = Posting::default();
+    let patches = patches::make(ctx, &posting, &ctx.cache.join("mails"))?;
+    let stage = ctx.ui.stage("check-patches");
+    let repository = &patches.series.repository;
+    let waivers = Waivers::read(&ctx.repo)?;
+    let mut results = Vec::new();
+    let all = list(&patches)?;
+    results.push(applied(&patches, &all)?);
+    stage.message("comparing the end with the assembled tree");
+    results.push(whole::equality(
+        ctx,
+        repository,
+        &patches.tree.dir,
+        patches.series.tip(),
+    )?);
+    let mut builder = Builder::new(ctx, tools, repository, &stage)?;
+    let mut known = Known::read(ctx, builder.key(), again);
+    stage.set_total(Some(all.len() as u64 + 2));
+    let mut parent = repository.base.as_str();
+    for (number, patch) in (1_u64..).zip(&all) {
+        stage.message(patch.subject);
+        let complaints = waivers.check(&patches.tree.dir, patch.mail)?;
+        let mut entry = Entry::new(&patch.name);
+        entry = match (complaints.is_empty(), known.since(&patch.tree)) {
+            (false, _) => entry
+                .fail(format!("checkpatch: {}", complaints[0]))
+                .excerpt(complaints),
+            (true, Some(date)) => {
+                entry.pass(1.0, "patch", format!("{}; built on {date}", patch.subject))
+            }
+            (true, None) => {
+                let entry = built(entry, &mut builder, repository, parent, patch)?;
+                if entry.ok {
+                    known.add(&patch.tree)?;
+                }
+                entry
+            }
+        };
+        if !entry.ok {
+            stage.line(&format!("{}: {}", entry.name, entry.detail));
+        }
+        results.push(entry);
+        parent = patch.id;
+        stage.set_pos(number);
+    }
+    results.extend(of_the_whole(
+        ctx,
+        tools,
+        &mut builder,
+        &stage,
+        &mut known,
+        patches.series.tip(),
+        &all,
+    )?);
+    if results.iter().all(|entry| entry.ok) {
+        stage.finish(&format!("{} patches, all good", all.len()));
+    }
+    Ok((patches, results))
+}
+
+fn list(patches: &Patches) -> Result<Vec<Patch<'_>>> {
+    let mut all = Vec::new();
+    for (topic, thread) in patches.series.topics.iter().zip(&patches.threads) {
+        let trees = apply::trees(&patches.series.repository, topic)?;
+        let mails = thread.files[1..].iter();
+        for (number, ((commit, tree), mail)) in
+            (1..).zip(topic.commits.iter().zip(trees).zip(mails))
+        {
+            all.push(Patch {
+                name: format!("{NAME}.{}.{number:02}", topic.name),
+                subject: &commit.subject,
+                id: &commit.id,
+                tree,
+                mail,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// Whether the mails apply, one after the other, and make the trees they should.
+fn applied(patches: &Patches, all: &[Patch]) -> Result<Entry> {
+    let entry = Entry::new(format!("{NAME}.git-am"));
+    let series = &patches.series;
+    let maintainer = Maintainer::new(&series.repository, &series.identity, series.tip())?;
+    for patch in all {
+        if let Some(error) = maintainer.apply(patch.mail) {
+            let lines = error.lines().map(str::to_owned).collect();
+            return Ok(entry
+                .fail(format!("{} does not apply", patch.name))
+                .excerpt(lines));
+        }
+        if maintainer.tree()? != patch.tree {
+            return Ok(entry.fail(format!("{} makes another tree than its commit", patch.name)));
+        }
+    }
+    Ok(entry.pass(
+        all.len() as f64,
+        "patches",
+        "no fuzz, no complaint about white space",
+    ))
+}
+
+fn built(
+    entry: Entry,
+    builder: &mut Builder,
+    repository: &Repository,
+    parent: &str,
+    patch: &Patch,
+) -> Result<Entry> {
+    builder.checkout(patch.id)?;
+    let changed = repository.git(&["diff", "--name-only", parent, patch.id])?;
+    let problems = builder.check(&changed.lines().collect::<Vec<_>>())?;
+    Ok(match problems.first() {
+        None => entry.pass(1.0, "patch", patch.subject),
+        Some(first) => {
+            let first = first.lines().next().unwrap_or_default().to_owned();
+            let lines = problems
+                .iter()
+                .flat_map(|problem| problem.lines())
+                .map(str::to_owned);
+            entry.fail(first).excerpt(lines.take(80).collect())
+        }
+    })
+}
+
+fn of_the_whole(
+    ctx: &Context,
+    tools: &Toolchain,
+    builder: &mut Builder,
+    stage: &Stage,
+    known: &mut Known,
+    tip: &str,
+    all: &[Patch],
+) -> Result<Vec<Entry>> {
+    const NAMES: &[&str] = &["rustfmtcheck", "rusttest", "kunit-py"];
+    let name = format!("whole {}", all.last().map_or("", |patch| &patch.tree));
+    if let Some(date) = known.since(&name) {
+        let entry = |check: &&str| {
+            Entry::new(format!("{NAME}.{check}")).pass(1.0, "run", format!("run on {date}"))
+        };
+        return Ok(NAMES.iter().map(entry).collect());
+    }
+    builder.checkout(tip)?;
+    builder.configure_all()?;
+    let mut entries = whole::targets(builder, stage)?;
+    entries.push(whole::kunit_py(ctx, tools, builder, stage)?);
+    if entries.iter().all(|entry| entry.ok) {
+        known.add(&name)?;
+    }
+    Ok(entries)
+}
+
+/// Trees that were good, by their content, and when that was seen.
+struct Known {
+    path: PathBuf,
+    key: String,
+    dates: BTreeMap<String, String>,
+    ask: bool,
+}
+
+impl Known {
+    fn read(ctx: &Context, key: &str, again: bool) -> Self {
+        let path = ctx.cache.join("check-patches/good.json");
+        Self {
+            dates: stamp::read(&path).unwrap_or_default(),
+            path,
+            key: key.to_owned(),
+            ask: !again,
+        }
+    }
+
+    fn since(&self, tree: &str) -> Option<&str> {
+        let date = self.dates.get(&self.name(tree))?;
+        self.ask.then_some(date.as_str())
+    }
+
+    fn add(&mut self, tree: &str) -> Result<()> {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        self.dates.insert(self.name(tree), now.to_string());
+        stamp::write(&self.path, &self.dates)
+    }
+
+    fn name(&self, tree: &str) -> String {
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.add(&self.key).add(tree);
+        fingerprint.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_known_only_with_the_same_key_and_unless_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = |key: &str, ask| Known {
+            path: dir.path().join("good.json"),
+            key: key.into(),
+            dates: stamp::read(&dir.path().join("good.json")).unwrap_or_default(),
+            ask,
+        };
+        known("a", true).add("tree").unwrap();
+        assert!(known("a", true).since("tree").is_some());
+        assert!(known("a", true).since("other").is_none());
+        assert!(known("b", true).since("tree").is_none());
+        assert!(known("a", false).since("tree").is_none());
+    }
+}
