@@ -178,4 +178,3 @@ u32 vsim_serve(struct vsim_queue *q, u32 max)
 	} while (n == VSIM_BATCH);
 	return served;
 }
-
