@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/spinlock.h>
@@ -68,5 +69,17 @@ __rust_helper void rust_helper_sg_set_page(struct scatterlist *sg,
 {
 	sg_set_page(sg, page, len, offset);
 }
+
+#ifndef CONFIG_MODULE_UNLOAD
+__rust_helper bool rust_helper_try_module_get(struct module *module)
+{
+	return try_module_get(module);
+}
+
+__rust_helper void rust_helper_module_put(struct module *module)
+{
+	module_put(module);
+}
+#endif
 
 #endif
