@@ -8,6 +8,8 @@ mod cut;
 mod declaration;
 mod identity;
 mod lint;
+mod maintainers;
+mod owners;
 mod repository;
 
 use std::path::Path;

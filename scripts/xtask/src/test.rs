@@ -15,6 +15,7 @@ use anyhow::Result;
 use crate::assemble::{self, Tree};
 use crate::bail_help;
 use crate::build::{self, Variant};
+use crate::check_patches;
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::guest::Lab;
@@ -51,7 +52,14 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     let variants = variants(&boots, cases.is_some() || kunit_py);
     let wanted = |check: &&builds::Check| filter.wants(check.name);
     let builds: Vec<_> = builds::CHECKS.iter().filter(wanted).copied().collect();
-    let tools = doctor::ensure(ctx, &needs(&boots, &variants, &builds))?;
+    let mut needs = needs(&boots, &variants, &builds);
+    let patches = filter
+        .0
+        .is_none_or(|part| part.contains(check_patches::NAME));
+    if patches {
+        needs.extend(check_patches::NEEDS);
+    }
+    let tools = doctor::ensure(ctx, &needs)?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
     let mut results = without_kernels(ctx, &tools, &tree, &filter)?;
@@ -74,6 +82,9 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
         results.extend(lab.run(boot)?);
     }
     results.extend(builds::run(ctx, &tools, &tree, &builds)?);
+    if patches {
+        results.extend(check_patches::check(ctx, &tools, false)?.1);
+    }
     results.retain(|entry| filter.wants(&entry.name) || !entry.ok);
     if results.is_empty() {
         bail_help!(

@@ -5,16 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, Context as _, Result};
+use anyhow::{anyhow, Result};
 
 use super::chunk;
-use super::declaration::{Patch, Topic, DIR};
-use crate::assemble::{merge_maintainers, our_contents, Content, Contents, Listing, Patcher};
-use crate::bail_help;
-use crate::failure::Failure;
+use super::declaration::{Patch, Topic};
+use super::maintainers::{self, Maintainers};
+use super::owners::{self, edit_path, refused};
+use crate::assemble::{our_contents, Content, Contents, Listing, Patcher};
 use crate::source::Source;
-
-const MAINTAINERS: &str = "MAINTAINERS";
 
 /// One patch and the files that it changes, as they are after it.
 pub struct Step<'a> {
@@ -40,7 +38,8 @@ pub fn cut<'a>(
         .flat_map(|topic| topic.patches.iter().map(move |patch| (topic, patch)))
         .collect();
     let plan: Vec<_> = patches.iter().map(|(_, patch)| *patch).collect();
-    check_owners(repo, &ours, &plan)?;
+    owners::check(repo, &ours, &plan)?;
+    maintainers::check(repo, &ours)?;
     let parts = Parts::find(&ours, &plan)?;
     let mut patcher = Patcher::new(repo, source, listing)?;
     let mut maintainers = Maintainers::read(repo, source)?;
@@ -62,7 +61,7 @@ pub fn cut<'a>(
             contents.extend(patcher.apply(&edit_path(repo, edit))?);
         }
         if let Some(content) = maintainers.after(&there)? {
-            contents.insert(MAINTAINERS.into(), content);
+            contents.insert(maintainers::FILE.into(), content);
         }
         steps.push(Step {
             topic,
@@ -72,53 +71,6 @@ pub fn cut<'a>(
     }
     check_end(repo, source, listing, &steps)?;
     Ok(steps)
-}
-
-fn edit_path(repo: &Path, name: &str) -> PathBuf {
-    repo.join(crate::assemble::EDITS)
-        .join(format!("{name}.patch"))
-}
-
-fn refused(patch: &Patch, what: &str) -> anyhow::Error {
-    Failure::new(
-        format!("the patch {:?} {what}", patch.subject),
-        format!("see {DIR}"),
-    )
-    .into()
-}
-
-fn check_owners(repo: &Path, ours: &Contents, plan: &[&Patch]) -> Result<()> {
-    let edits = crate::assemble::edit_files(repo)?;
-    let edits: BTreeSet<_> = edits.iter().cloned().collect();
-    let mut owners: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for patch in plan {
-        let named = patch.files.iter().cloned();
-        let named = named.chain(patch.edits.iter().map(|edit| edit_path(repo, edit)));
-        for path in named {
-            if !ours.contains_key(&path) && !edits.contains(&path) {
-                return Err(refused(
-                    patch,
-                    &format!("names {}, which is not there", path.display()),
-                ));
-            }
-            *owners.entry(path).or_default() += 1;
-        }
-    }
-    let all = ours.keys().chain(&edits);
-    let wrong: Vec<_> = all
-        .filter_map(|path| match owners.get(path) {
-            None => Some(format!("  {} belongs to no patch", path.display())),
-            Some(1) => None,
-            Some(_) => Some(format!("  {} belongs to two patches", path.display())),
-        })
-        .collect();
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    bail_help!(
-        format!("the series is not the checkout:\n{}", wrong.join("\n")),
-        format!("every file and every edit belongs to one patch: add it to a topic in {DIR}")
-    )
 }
 
 /// Which lines of a file come with which later patch.
@@ -183,89 +135,6 @@ impl Parts {
     }
 }
 
-/// MAINTAINERS, as far as what it names is there: an entry comes with the first
-/// of its files, each of its lines with the first file that it covers.
-struct Maintainers {
-    theirs: String,
-    ours: String,
-    last: String,
-}
-
-impl Maintainers {
-    fn read(repo: &Path, source: &Source) -> Result<Self> {
-        let read = |path: PathBuf| {
-            std::fs::read_to_string(&path).with_context(|| path.display().to_string())
-        };
-        let theirs = read(source.dir.join(MAINTAINERS))?;
-        Ok(Self {
-            last: theirs.clone(),
-            ours: read(repo.join(MAINTAINERS))?,
-            theirs,
-        })
-    }
-
-    /// The file with what covers `files`, if that is new.
-    fn after(&mut self, files: &BTreeSet<PathBuf>) -> Result<Option<Content>> {
-        let entries: Vec<_> = self
-            .ours
-            .split("\n\n")
-            .filter_map(|entry| covering(entry, files))
-            .collect();
-        let merged = match entries.is_empty() {
-            true => self.theirs.clone(),
-            false => merge_maintainers(&self.theirs, &entries.join("\n\n"))?,
-        };
-        if merged == self.last {
-            return Ok(None);
-        }
-        self.last.clone_from(&merged);
-        Ok(Some(Content {
-            bytes: merged.into_bytes(),
-            mode: 0o644,
-        }))
-    }
-}
-
-/// The entry with those of its `F:` lines that cover one of `files`.
-fn covering(entry: &str, files: &BTreeSet<PathBuf>) -> Option<String> {
-    let wanted = |line: &&str| match line.strip_prefix("F:\t") {
-        Some(pattern) => files.iter().any(|file| covers(pattern, file)),
-        None => true,
-    };
-    let lines: Vec<_> = entry.lines().filter(wanted).collect();
-    let any = lines.iter().any(|line| line.starts_with("F:\t"));
-    any.then(|| lines.join("\n"))
-}
-
-/// As get_maintainer.pl reads a pattern: a directory covers all below it; a star
-/// matches within one name.
-fn covers(pattern: &str, file: &Path) -> bool {
-    let file = file.to_string_lossy();
-    if pattern.ends_with('/') {
-        return file.starts_with(pattern);
-    }
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = file.strip_prefix(pieces.next().unwrap_or_default()) else {
-        return false;
-    };
-    let mut pieces = pieces.peekable();
-    if pieces.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(piece) = pieces.next() {
-        let found = match pieces.peek() {
-            None => rest.ends_with(piece).then(|| rest.len() - piece.len()),
-            Some(_) => rest.find(piece),
-        };
-        let Some(at) = found else { return false };
-        if rest[..at].contains('/') {
-            return false;
-        }
-        rest = &rest[at + piece.len()..];
-    }
-    true
-}
-
 /// The steps together have to make what `assemble` makes.
 fn check_end(repo: &Path, source: &Source, listing: &Listing, steps: &[Step]) -> Result<()> {
     let mut end = Contents::new();
@@ -293,32 +162,6 @@ fn check_end(repo: &Path, source: &Source, listing: &Listing, steps: &[Step]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_cover_as_in_maintainers() {
-        let covers = |pattern: &str, file: &str| covers(pattern, Path::new(file));
-        assert!(covers("rust/kernel/virtio/", "rust/kernel/virtio/ring.rs"));
-        assert!(!covers("rust/kernel/virtio/", "rust/kernel/virtio.rs"));
-        assert!(covers(
-            "drivers/virtio/virtio_sim*",
-            "drivers/virtio/virtio_sim_map.c"
-        ));
-        assert!(!covers(
-            "drivers/virtio/virtio_sim*",
-            "drivers/virtio/virtio_sim/map.c"
-        ));
-        assert!(covers("a/b*.rs", "a/b_kunit.rs"));
-        assert!(!covers("a/b*.rs", "a/b_kunit.c"));
-        assert!(!covers("a/b.rs", "a/b.rsx"));
-    }
-
-    #[test]
-    fn an_entry_has_only_the_lines_whose_files_are_there() {
-        let files = [PathBuf::from("a/x.rs")].into();
-        let entry = "TITLE\nL:\tlist\nF:\ta/\nF:\tb/";
-        assert_eq!(covering(entry, &files).unwrap(), "TITLE\nL:\tlist\nF:\ta/");
-        assert_eq!(covering("TITLE\nF:\tb/", &files), None);
-    }
 
     #[test]
     fn parts_of_later_patches_are_left_out() {
