@@ -98,21 +98,40 @@ impl Apt {
 
     /// Downloads one package into `dir` and returns where it is.
     pub fn download(&self, package: &str, dir: &Path, stage: &Stage) -> Result<PathBuf> {
+        let files = self.download_all(&[package.to_owned()], dir, stage)?;
+        let first = files.into_iter().next();
+        first.ok_or_else(|| anyhow!("apt-get download left no package of {package}"))
+    }
+
+    /// As [`Apt::download`], with several packages at once.
+    pub fn download_all(
+        &self,
+        packages: &[String],
+        dir: &Path,
+        stage: &Stage,
+    ) -> Result<Vec<PathBuf>> {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         let fresh = tempfile::tempdir_in(dir).with_context(|| dir.display().to_string())?;
-        let get = |command: Command| command.args(["download", package]).dir(fresh.path());
+        let get = |command: Command| command.arg("download").args(packages).dir(fresh.path());
         let uris = get(self.command("apt-get").arg("--print-uris")).output()?;
-        stage.message(&format!("downloading {package}"));
+        let names = match packages {
+            [package] => package.clone(),
+            packages => format!("{} packages", packages.len()),
+        };
+        stage.message(&format!("downloading {names}"));
         stage.set_total(uri_size(&uris).map(|bytes| bytes >> 20));
         get(self.command("apt-get").arg("-q"))
             .limit(DOWNLOAD_LIMIT)
             .log(&self.log)
             .watch(|_| stage.set_pos(bytes_in(fresh.path()) >> 20))
-            .with_context(|| format!("cannot download {package}"))?;
+            .with_context(|| format!("cannot download {names}"))?;
         stage.set_total(None);
-        let found = find_package(fresh.path())?;
-        let kept = dir.join(found.file_name().unwrap_or_default());
-        fs::rename(&found, &kept).with_context(|| kept.display().to_string())?;
+        let mut kept = Vec::new();
+        for found in find_packages(fresh.path())? {
+            let to = dir.join(found.file_name().unwrap_or_default());
+            fs::rename(&found, &to).with_context(|| to.display().to_string())?;
+            kept.push(to);
+        }
         Ok(kept)
     }
 
@@ -166,8 +185,13 @@ fn madison(text: &str) -> Vec<String> {
 
 /// Lines look like `'http://...' name_version_arch.deb 166780612 SHA256:...`.
 fn uri_size(text: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with('\''))?;
-    line.split_whitespace().nth(2)?.parse().ok()
+    let lines = text.lines().filter(|line| line.starts_with('\''));
+    let sizes: Option<Vec<u64>> = lines
+        .map(|line| line.split_whitespace().nth(2)?.parse().ok())
+        .collect();
+    sizes
+        .filter(|sizes| !sizes.is_empty())
+        .map(|sizes| sizes.iter().sum())
 }
 
 fn bytes_in(dir: &Path) -> u64 {
@@ -179,25 +203,30 @@ fn bytes_in(dir: &Path) -> u64 {
         .sum()
 }
 
-fn find_package(dir: &Path) -> Result<PathBuf> {
-    dir.read_dir()?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or_else(|| anyhow!("apt-get download left no package in {}", dir.display()))
+fn find_packages(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = dir.read_dir()?.flatten().map(|entry| entry.path());
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|it| it == "deb");
+    Ok(entries.filter(is_package).collect())
 }
 
 /// Unpacks a package into a new directory `to`, in one step as seen from outside.
 pub fn unpack(package: &Path, to: &Path) -> Result<()> {
+    unpack_all(&[package.to_owned()], to)
+}
+
+/// As [`unpack`], with several packages on top of each other.
+pub fn unpack_all(packages: &[PathBuf], to: &Path) -> Result<()> {
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let fresh = tempfile::tempdir_in(parent).with_context(|| parent.display().to_string())?;
-    Command::new("dpkg-deb")
-        .arg("-x")
-        .arg(package)
-        .arg(fresh.path())
-        .run()
-        .with_context(|| format!("cannot unpack {}", package.display()))?;
+    for package in packages {
+        Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(package)
+            .arg(fresh.path())
+            .run()
+            .with_context(|| format!("cannot unpack {}", package.display()))?;
+    }
     if to.exists() {
         fs::remove_dir_all(to).with_context(|| to.display().to_string())?;
     }
@@ -221,5 +250,7 @@ mod tests {
     fn the_size_is_the_third_word() {
         let text = "'http://m/a.deb' a_1_all.deb 166780612 SHA256:00\n";
         assert_eq!(uri_size(text), Some(166_780_612));
+        assert_eq!(uri_size(&text.repeat(2)), Some(333_561_224));
+        assert_eq!(uri_size(""), None);
     }
 }
