@@ -12,7 +12,7 @@ program := $(CARGO_TARGET_DIR)/debug/xtask
 xtask := '$(program)' --repo '$(CURDIR)' \
 	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help run test patches check-patches shell doctor build clean tool
+.PHONY: help run test patches check-patches send-test shell doctor build clean tool
 .NOTPARALLEL:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo '              SIGNOFF=1: you have read all of it, and sign it off'
 	@echo 'make check-patches  apply, check and build the series, patch by patch;'
 	@echo '              AGAIN=1: also what was good before'
+	@echo 'make send-test mail the patches to a server of our own, apply what arrives'
 	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml or uml-debug'
 	@echo 'make doctor   find or install every tool that is needed'
 	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64, riscv64,'
@@ -35,7 +36,7 @@ help:
 	@echo 'RUST_VIRTIO_CACHE=dir where all is kept, now $(RUST_VIRTIO_CACHE)'
 	@echo 'Stages one by one:    $(program) --help'
 
-run doctor: tool
+run doctor send-test: tool
 	@$(xtask) $@
 
 test: tool

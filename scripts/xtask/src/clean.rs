@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::context::Context;
 
 /// Cheap to make again, without the network.
-const PRODUCTS: &[&str] = &["tree", "tree.json", "build", "logs"];
+const PRODUCTS: &[&str] = &["tree", "tree.json", "build", "logs", "send-test"];
 /// What a fresh clone has to download or build first.
 const SUPPLIES: &[&str] = &["source", "downloads", "apt", "toolchain", "cargo-target"];
 

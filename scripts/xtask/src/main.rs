@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod scenario;
 mod series;
+mod send_test;
 mod shell;
 mod source;
 mod stamp;
@@ -74,6 +75,8 @@ enum Task {
         #[arg(long)]
         again: bool,
     },
+    /// Send the patches by mail, to ourselves only, and apply what comes back
+    SendTest(send_test::Options),
     /// Count `unsafe` in the abstraction, and in others of its kind
     Unsafe,
     /// Boot a guest with the series in it and a shell on its console
@@ -116,6 +119,7 @@ fn start() -> Result<()> {
         Task::Test { filter } => test::run(&ctx, filter.as_deref()),
         Task::Patches(posting) => patches::run(&ctx, &posting),
         Task::CheckPatches { again } => check_patches::run(&ctx, again),
+        Task::SendTest(options) => send_test::run(&ctx, &options),
         Task::Unsafe => unsafe_density::run(&ctx),
         Task::Shell { variant } => shell::run(&ctx, variant),
         Task::Clean { all } => clean::run(&ctx, all),

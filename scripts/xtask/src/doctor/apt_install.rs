@@ -51,7 +51,7 @@ fn backports_of(os: &OsRelease, entries: &[Entry]) -> Option<Entry> {
 /// What `apt-get -s` says that it would do.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    installs: usize,
+    installs: Vec<String>,
     /// `package old -> new` and `remove package`.
     changes: Vec<String>,
 }
@@ -72,10 +72,13 @@ impl Plan {
 
     /// `name [old] (new origin [arch])`, where `[old]` is there for an upgrade only.
     fn add_install(&mut self, rest: &str) {
-        self.installs += 1;
         let (head, tail) = rest.split_once('(').unwrap_or((rest, ""));
         let mut words = head.split_whitespace();
-        let (Some(package), Some(old)) = (words.next(), words.next()) else {
+        let Some(package) = words.next() else {
+            return;
+        };
+        self.installs.push(package.to_owned());
+        let Some(old) = words.next() else {
             return;
         };
         let old = old.trim_matches(['[', ']']);
@@ -116,9 +119,9 @@ pub fn install(apt: &Apt, stage: &Stage, packages: &[String], release: Option<&s
     stage.line(&format!(
         "installing {} (in all {} packages)",
         packages.join(" "),
-        plan.installs
+        plan.installs.len()
     ));
-    stage.set_total(Some(2 * plan.installs as u64));
+    stage.set_total(Some(2 * plan.installs.len() as u64));
     let mut done = 0;
     request(root.arg("-y"), SAFE, packages, release)
         .limit(INSTALL_LIMIT)
@@ -132,6 +135,14 @@ pub fn install(apt: &Apt, stage: &Stage, packages: &[String], release: Option<&s
         })?;
     stage.set_total(None);
     Ok(())
+}
+
+/// What this machine lacks of `packages` and of all that they depend on.
+pub fn lacking(apt: &Apt, packages: &[String]) -> Result<Vec<String>> {
+    let said = request(apt.command("apt-get").arg("-s"), ASK, packages, None)
+        .output()
+        .with_context(|| format!("apt cannot find all that {} need", packages.join(" ")))?;
+    Ok(Plan::parse(&said).installs)
 }
 
 fn request(
@@ -176,7 +187,8 @@ mod tests {
         let said = "Inst flex (2.6.4-8.2 Debian:12.11/stable [amd64])\n\
                     Conf flex (2.6.4-8.2 Debian:12.11/stable [amd64])\n";
         let plan = Plan::parse(said);
-        assert_eq!((plan.installs, plan.changes.len()), (1, 0));
+        assert_eq!(plan.installs, ["flex"]);
+        assert!(plan.changes.is_empty());
     }
 
     #[test]
@@ -189,7 +201,7 @@ mod tests {
             plan.changes,
             ["remove busybox", "libelf1 0.188-2 -> 0.188-2.1"]
         );
-        assert_eq!(plan.installs, 2);
+        assert_eq!(plan.installs, ["libelf1", "busybox-static"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod cargo_tools;
 mod disk;
 mod guest_tools;
 mod llvm;
+mod mail_tools;
 mod os_release;
 mod rust;
 mod tools;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub use apt::unpack;
+pub use mail_tools::MailTools;
 pub use version::Version;
 
 use crate::bail_help;
