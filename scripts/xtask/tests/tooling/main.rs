@@ -4,4 +4,5 @@
 
 mod assemble;
 mod failures;
+mod send_test;
 mod support;
