@@ -36,7 +36,7 @@ help:
 	@echo 'RUST_VIRTIO_CACHE=dir where all is kept, now $(RUST_VIRTIO_CACHE)'
 	@echo 'Stages one by one:    $(program) --help'
 
-run doctor send-test: tool
+run doctor: tool
 	@$(xtask) $@
 
 test: tool
@@ -45,6 +45,9 @@ test: tool
 patches: tool
 	@$(xtask) patches $(if $(V),--posting '$(V)') $(if $(filter 1,$(SIGNOFF)),--signoff) \
 		$(if $(SINCE),--since '$(SINCE)')
+
+send-test: patches
+	@$(xtask) $@
 
 check-patches: tool
 	@$(xtask) check-patches $(if $(AGAIN),--again)

@@ -6,6 +6,7 @@
 mod apply;
 mod build;
 mod checkpatch;
+mod docs;
 mod warnings;
 mod whole;
 

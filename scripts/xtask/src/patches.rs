@@ -58,6 +58,7 @@ pub struct Thread {
 /// The patches of all topics, and what they were made from.
 pub struct Patches {
     pub series: Series,
+    pub dir: PathBuf,
     pub threads: Vec<Thread>,
     pub source: Source,
     pub tree: Tree,
@@ -140,6 +141,7 @@ pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
     stage.finish(&out.display().to_string());
     Ok(Patches {
         series,
+        dir: out.to_owned(),
         threads,
         source,
         tree,
@@ -210,6 +212,11 @@ impl Maker<'_> {
             .map(|path| Mail::read(path))
             .collect::<Result<_>>()?;
         let recipients = recipients::of(self.tree, &files[1..], &declared.also_ask)?;
+        // git names a cover letter by the second in which it was made.
+        let (plain, unique) = ("<cover.", format!("<cover.{}.", topic.name));
+        mails
+            .iter_mut()
+            .for_each(|mail| mail.rename_thread(plain, &unique));
         for (mail, recipients) in mails[1..].iter_mut().zip(&recipients) {
             mail.address(recipients);
         }

@@ -16,17 +16,17 @@ mod transit;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
 
 use anyhow::{Context as _, Result};
 
 use crate::bail_help;
 use crate::context::Context;
-use crate::doctor::{self, MailTools, Need};
+use crate::doctor::{self, MailTools, Need, Toolchain};
 use crate::process_group::check_interrupt;
-use crate::report::{write_ktap, Counts, Entry, Report};
+use crate::report::{Counts, Entry, Report};
+use crate::source::{self, Source};
+use crate::stamp;
 use crate::ui::Stage;
-use crate::{source, stamp};
 use apply::Arrived;
 use cage::Cage;
 use letter::Letter;
@@ -34,7 +34,7 @@ use office::Office;
 use repository::Repository;
 use topic::Topic;
 
-const COMMAND: &str = "send-test";
+pub const COMMAND: &str = "send-test";
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -49,31 +49,42 @@ pub struct Options {
     no_build: bool,
 }
 
+/// The command `send-test`.
 pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     let patches = absolute(options.patches.as_deref(), ctx.out.join("patches"))?;
     let series = absolute(options.series.as_deref(), ctx.cache.join("series.git"))?;
-    let topics = topic::read_all(&patches)?;
-    check_series(&series)?;
     let needs: &[Need] = match options.no_build {
         true => &[Need::Source],
         false => &[Need::Source, Need::Kernel],
     };
     let tools = doctor::ensure(ctx, needs)?;
     let source = source::ensure(ctx)?;
+    let tools = (!options.no_build).then_some(&tools);
+    let (machine, results) = check(ctx, tools, &source, &patches, &series)?;
+    Report::new(COMMAND, &source.kernel_version, &source, machine, &results).conclude(ctx, None)
+}
+
+/// Sends the patches in one folder, made from one repository, and builds what
+/// arrives if there are tools for that. Also returns what sent them.
+pub fn check(
+    ctx: &Context,
+    tools: Option<&Toolchain>,
+    source: &Source,
+    patches: &Path,
+    series: &Path,
+) -> Result<(Vec<String>, Vec<Entry>)> {
+    let topics = topic::read_all(patches)?;
+    check_series(series)?;
     let mail_tools = mail_tools(ctx)?;
-    let mut post = Post::prepare(ctx, &mail_tools, &series, &topics)?;
+    let mut post = Post::prepare(ctx, &mail_tools, series, &topics)?;
     let mut results = post.about_network();
     let applied = post.deliver(&mut results)?;
-    results.extend(match options.no_build {
-        true => outcome::left_out("left out with --no-build"),
-        false => outcome::build(ctx, &tools, &source, &post.repository, applied.as_deref())?,
+    results.extend(match tools {
+        None => outcome::left_out("left out with --no-build"),
+        Some(tools) => outcome::build(ctx, tools, source, &post.repository, applied.as_deref())?,
     });
     let machine = vec![format!("git {}", git_version(&post.office.cage)?)];
-    Report::new(COMMAND, &source.kernel_version, &source, machine, &results).write_json(ctx)?;
-    write_ktap(&ctx.out.join("send-test.ktap"), &results)?;
-    drop(post);
-    conclude(ctx, &topics, &results);
-    Ok(())
+    Ok((machine, results))
 }
 
 fn absolute(chosen: Option<&Path>, default: PathBuf) -> Result<PathBuf> {
@@ -246,35 +257,5 @@ impl<'a> Post<'a> {
             )),
             Err(error) => entry.fail(format!("{error:#}")),
         })
-    }
-}
-
-/// Prints the results and leaves with the exit code that they ask for.
-fn conclude(ctx: &Context, topics: &[Topic], results: &[Entry]) {
-    let mails: usize = topics.iter().map(|topic| topic.letters.len()).sum();
-    ctx.ui.print(&format!(
-        "\n{} threads, {mails} mails, sent to 127.0.0.1 only",
-        topics.len()
-    ));
-    for entry in results {
-        if let Some(reason) = &entry.skipped {
-            ctx.ui.print(&format!("skipped {}: {reason}", entry.name));
-        } else if !entry.ok {
-            ctx.ui
-                .print(&format!("FAILED {}: {}", entry.name, entry.detail));
-            for line in &entry.excerpt {
-                ctx.ui.print(&format!("    {line}"));
-            }
-        }
-    }
-    let out = ctx.out.display();
-    ctx.ui.print(&format!(
-        "results: {out}/send-test.json and {out}/send-test.ktap, mails and logs: {out}/send-test"
-    ));
-    let counts = Counts::of(results);
-    ctx.ui.print(&counts.to_string());
-    if counts.failed > 0 {
-        // The count is the last line, so no error may follow it.
-        process::exit(1);
     }
 }

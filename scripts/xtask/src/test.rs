@@ -22,6 +22,7 @@ use crate::guest::Lab;
 use crate::report::{Entry, Report};
 use crate::run::{QEMU_BAR, UML_BAR};
 use crate::scenario::{self, Boot, Platform};
+use crate::send_test;
 use crate::source;
 
 const PAIRS: u32 = 5;
@@ -53,10 +54,11 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     let wanted = |check: &&builds::Check| filter.wants(check.name);
     let builds: Vec<_> = builds::CHECKS.iter().filter(wanted).copied().collect();
     let mut needs = needs(&boots, &variants, &builds);
-    let patches = filter
+    let of_patches = [check_patches::NAME, send_test::COMMAND];
+    let wants_patches = filter
         .0
-        .is_none_or(|part| part.contains(check_patches::NAME));
-    if patches {
+        .is_none_or(|part| of_patches.iter().any(|name| part.starts_with(name)));
+    if wants_patches {
         needs.extend(check_patches::NEEDS);
     }
     let tools = doctor::ensure(ctx, &needs)?;
@@ -82,8 +84,12 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
         results.extend(lab.run(boot)?);
     }
     results.extend(builds::run(ctx, &tools, &tree, &builds)?);
-    if patches {
-        results.extend(check_patches::check(ctx, &tools, false)?.1);
+    if wants_patches {
+        let (patches, entries) = check_patches::check(ctx, &tools, false)?;
+        results.extend(entries);
+        let series = &patches.series.repository.dir;
+        let sent = send_test::check(ctx, Some(&tools), &source, &patches.dir, series)?;
+        results.extend(sent.1);
     }
     results.retain(|entry| filter.wants(&entry.name) || !entry.ok);
     if results.is_empty() {

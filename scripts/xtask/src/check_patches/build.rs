@@ -10,7 +10,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
+use super::docs;
 use super::warnings::Collector;
 use crate::assemble::Tree;
 use crate::build::{config, Kbuild, Output, Variant};
@@ -66,6 +68,8 @@ pub struct Builder<'a> {
     base: Base,
     /// Until the first build of this run, nobody knows what is configured.
     configured: bool,
+    /// The documentation, which nobody reads, while this runs.
+    _docs: Option<TempDir>,
 }
 
 impl<'a> Builder<'a> {
@@ -86,6 +90,7 @@ impl<'a> Builder<'a> {
             },
             dir,
             configured: false,
+            _docs: None,
         };
         let stamp = this.dir.join("base.json");
         match stamp::read::<Base>(&stamp) {
@@ -96,6 +101,7 @@ impl<'a> Builder<'a> {
                 stamp::write(&stamp, &this.base)?;
             }
         }
+        this._docs = Some(docs::redirect(&this.build_dir(&MODULES))?);
         Ok(this)
     }
 
@@ -131,6 +137,7 @@ impl<'a> Builder<'a> {
             warnings.insert(setup.name.to_owned(), built.found()?);
         }
         stage.message("documenting the pristine source");
+        let _docs = docs::redirect(&self.build_dir(&MODULES))?;
         let documented = self.make(&MODULES, &["rustdoc"], Some(stage));
         warnings.insert(RUSTDOC.to_owned(), documented.found()?);
         self.base.warnings = warnings;
@@ -209,12 +216,17 @@ impl<'a> Builder<'a> {
     }
 
     fn problems(&self, name: &str, made: Made) -> Vec<String> {
-        let known = self.base.warnings.get(name);
-        let is_new = |warning: &&String| known.is_none_or(|known| !known.contains(*warning));
+        // Of all ways to build: each began as a copy of the one before it.
+        let is_known = |warning: &String| {
+            self.base
+                .warnings
+                .values()
+                .any(|known| known.contains(warning))
+        };
         let warnings = made
             .warnings
             .iter()
-            .filter(is_new)
+            .filter(|warning| !is_known(warning))
             .map(|warning| format!("{name}: {warning}"));
         let errors = made
             .errors

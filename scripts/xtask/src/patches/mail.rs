@@ -28,6 +28,13 @@ impl Mail {
         self.text = self.text.replacen(from, to.trim_end(), 1);
     }
 
+    /// Gives the cover letter another name in all headers that have it.
+    pub fn rename_thread(&mut self, from: &str, to: &str) {
+        let end = self.text.find("\n\n").unwrap_or(self.text.len());
+        let header = self.text[..end].replace(from, to);
+        self.text.replace_range(..end, &header);
+    }
+
     /// Replaces the name of the base: ours is a commit that only we have.
     pub fn replace_base(&mut self, base: &str) {
         let is_base = |line: &&str| line.starts_with("base-commit: ");
@@ -69,6 +76,16 @@ mod tests {
             mail.text,
             "From: a\nSubject: [PATCH 1/2] x\nTo: A <a@b>,\n\tC <c@d>\nCc: e@f\n\nBody\n\nmore\n"
         );
+    }
+
+    #[test]
+    fn threads_are_renamed_in_the_header_only() {
+        let mut mail = Mail {
+            text: "Message-ID: <a@x>\nIn-Reply-To: <cover.1@x>\n\n<cover.1@x>\n".into(),
+        };
+        mail.rename_thread("<cover.", "<cover.10-a.");
+        let expected = "Message-ID: <a@x>\nIn-Reply-To: <cover.10-a.1@x>\n\n<cover.1@x>\n";
+        assert_eq!(mail.text, expected);
     }
 
     #[test]
