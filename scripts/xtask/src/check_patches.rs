@@ -29,6 +29,8 @@ use checkpatch::Waivers;
 
 /// In minutes, with a warm cache, on two cores.
 const TIME_BAR: f64 = 25.0;
+/// What the results say that are kept from an earlier run.
+const KEPT: &str = "built on ";
 pub const NAME: &str = "check-patches";
 pub const NEEDS: &[Need] = &[Need::Source, Need::Kernel, Need::Lint, Need::DebugKernel];
 
@@ -118,9 +120,24 @@ pub fn check(ctx: &Context, tools: &Toolchain, again: bool) -> Result<(Patches, 
         &all,
     )?);
     if results.iter().all(|entry| entry.ok) {
-        stage.finish(&format!("{} patches, all good", all.len()));
+        stage.finish(&summary(&results, all.len()));
     }
     Ok((patches, results))
+}
+
+/// What is good since an earlier run is good by name of its content, and left out.
+fn summary(results: &[Entry], patches: usize) -> String {
+    let kept = results
+        .iter()
+        .filter(|entry| entry.detail.contains(KEPT))
+        .count();
+    match kept {
+        0 => format!("{patches} patches, all good"),
+        kept => format!(
+            "{patches} patches, all good; {kept} results are those of the same trees in an \
+             earlier run, `make check-patches AGAIN=1` builds them again"
+        ),
+    }
 }
 
 fn list(patches: &Patches) -> Result<Vec<Patch<'_>>> {
@@ -202,7 +219,7 @@ fn of_the_whole(
     let name = format!("whole {}", all.last().map_or("", |patch| &patch.tree));
     if let Some(date) = known.since(&name) {
         let entry = |check: &&str| {
-            Entry::new(format!("{NAME}.{check}")).pass(1.0, "run", format!("run on {date}"))
+            Entry::new(format!("{NAME}.{check}")).pass(1.0, "run", format!("{KEPT}{date}"))
         };
         return Ok(NAMES.iter().map(entry).collect());
     }

@@ -14,6 +14,8 @@ use crate::stamp;
 /// The commands whose results are quoted.
 const COMMANDS: &[&str] = &["run", "test"];
 const THROUGHPUT: &str = ".throughput.rust";
+/// Of a line, with room for what is indented.
+const WIDTH: usize = 70;
 
 #[derive(Deserialize)]
 struct Results {
@@ -62,13 +64,15 @@ fn read(ctx: &Context) -> Vec<Results> {
 
 impl Results {
     fn taken(&self, how: &str) -> String {
-        format!(
-            "`make {}`, {}, Linux {}, {}; {how}\n",
+        let text = format!(
+            "`make {}`, {}, Linux {}, {}; {how}",
             self.command,
             self.date,
             self.kernel,
             self.machine.join(" and ")
-        )
+        );
+        let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+        wrapped(&words, " ")
     }
 
     fn value(&self, name: &str) -> Option<&Entry> {
@@ -79,8 +83,11 @@ impl Results {
 
 /// The suites of lies, with every test that passed.
 fn lies(all: &[Results]) -> String {
-    let is_suite =
-        |entry: &&Entry| entry.name.starts_with("kunit.") && entry.name.ends_with("_lies");
+    let is_suite = |entry: &&Entry| {
+        entry.name.starts_with("kunit.")
+            && entry.name.ends_with("_lies")
+            && !entry.excerpt.is_empty()
+    };
     let Some(results) = all
         .iter()
         .find(|results| results.results.iter().any(|entry| is_suite(&entry)))
@@ -107,31 +114,31 @@ fn lies(all: &[Results]) -> String {
             cases.len(),
             kernels.join(", ")
         );
-        text += &columns(cases);
+        let cases: Vec<_> = cases.iter().map(|name| name.replace('_', " ")).collect();
+        text += &indented(&wrapped(&cases, "; "));
     }
     text
 }
 
-/// Names side by side, as many as fit in a mail.
-fn columns(names: &[String]) -> String {
-    const WIDTH: usize = 72;
-    let words: Vec<_> = names.iter().map(|name| name.replace('_', " ")).collect();
+/// As many pieces in a line as fit in a mail.
+fn wrapped(pieces: &[String], separator: &str) -> String {
     let mut text = String::new();
     let mut line = String::new();
-    for (number, word) in (1..).zip(&words) {
-        let last = number == words.len();
-        let piece = if last {
-            word.clone()
+    for (number, piece) in (1..).zip(pieces) {
+        let separator = if number == pieces.len() {
+            ""
         } else {
-            format!("{word}; ")
+            separator
         };
-        if line.len() + piece.trim_end().len() > WIDTH {
-            text += &format!("  {}\n", line.trim_end());
+        if line.len() + piece.len() + separator.trim_end().len() > WIDTH {
+            text += line.trim_end();
+            text.push('\n');
             line.clear();
         }
-        line += &piece;
+        line += piece;
+        line += separator;
     }
-    text + &format!("  {}\n", line.trim_end())
+    text + line.trim_end() + "\n"
 }
 
 fn throughput(all: &[Results]) -> String {
@@ -167,7 +174,7 @@ fn throughput(all: &[Results]) -> String {
             ]);
         }
     }
-    let how = "64 KiB reads of /dev/hwrng,\nC and Rust by turns in one boot, medians of pairs";
+    let how = "64 KiB reads of /dev/hwrng, C and Rust by turns in one boot, medians of pairs";
     format!("{}\n{}", results.taken(how), indented(&table(&rows)))
 }
 
@@ -190,7 +197,7 @@ fn cost(all: &[Results]) -> String {
             entry.detail.clone(),
         ]);
     }
-    let how = "to post and to get back one\nbuffer, in instructions that the emulator counts";
+    let how = "to post and to get back one buffer, in instructions that the emulator counts";
     format!("{}\n{}", results.taken(how), indented(&table(&rows)))
 }
 
