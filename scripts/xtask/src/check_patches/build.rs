@@ -116,9 +116,15 @@ impl<'a> Builder<'a> {
         }
         fs::create_dir_all(&self.dir).with_context(|| self.dir.display().to_string())?;
         isolated_git()
-            .args(["clone", "--quiet", "--shared", "--no-checkout"])
-            .args([&repository.dir, &self.tree])
-            .run()
+            .args(["clone", "--quiet", "--shared", "--bare"])
+            .args([&repository.dir, &self.git_dir()])
+            .run()?;
+        fs::create_dir_all(&self.tree).with_context(|| self.tree.display().to_string())
+    }
+
+    /// Beside the tree: where make finds a repository, it asks git about each file.
+    fn git_dir(&self) -> PathBuf {
+        self.dir.join("tree.git")
     }
 
     fn build_base(&mut self, repository: &Repository, stage: &Stage) -> Result<()> {
@@ -146,7 +152,12 @@ impl<'a> Builder<'a> {
 
     /// Changes only files that differ.
     pub fn checkout(&self, commit: &str) -> Result<()> {
-        let git = isolated_git().dir(&self.tree);
+        let git = isolated_git()
+            .arg("--git-dir")
+            .arg(self.git_dir())
+            .arg("--work-tree")
+            .arg(&self.tree)
+            .dir(&self.tree);
         git.clone().args(["clean", "-ffdxq"]).run()?;
         git.args(["checkout", "--quiet", "--force", "--detach", commit])
             .run()
@@ -217,17 +228,10 @@ impl<'a> Builder<'a> {
 
     fn problems(&self, name: &str, made: Made) -> Vec<String> {
         // Of all ways to build: each began as a copy of the one before it.
-        let is_known = |warning: &String| {
-            self.base
-                .warnings
-                .values()
-                .any(|known| known.contains(warning))
-        };
-        let warnings = made
-            .warnings
-            .iter()
-            .filter(|warning| !is_known(warning))
-            .map(|warning| format!("{name}: {warning}"));
+        let known: Vec<_> = self.base.warnings.values().collect();
+        let is_new = |warning: &&String| !known.iter().any(|known| known.contains(*warning));
+        let warnings = made.warnings.iter().filter(is_new);
+        let warnings = warnings.map(|warning| format!("{name}: {warning}"));
         let errors = made
             .errors
             .iter()
