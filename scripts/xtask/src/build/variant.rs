@@ -14,6 +14,8 @@ pub enum Variant {
     UmlDebug,
     /// Only our objects, for another machine
     Arm64,
+    /// For QEMU on another architecture
+    Arm64Boot,
     /// Only our objects, for another machine
     Riscv64,
     /// Only our objects, by clippy, and the documentation
@@ -70,6 +72,7 @@ impl Variant {
             Self::Uml => "uml",
             Self::UmlDebug => "uml-debug",
             Self::Arm64 => "arm64",
+            Self::Arm64Boot => "arm64-boot",
             Self::Riscv64 => "riscv64",
             Self::Lint => "lint",
         }
@@ -80,7 +83,7 @@ impl Variant {
         match self {
             Self::X86_64 => "x86_64",
             Self::Uml | Self::UmlDebug | Self::Lint => "um",
-            Self::Arm64 => "arm64",
+            Self::Arm64 | Self::Arm64Boot => "arm64",
             Self::Riscv64 => "riscv",
         }
     }
@@ -93,6 +96,7 @@ impl Variant {
             Self::Lint => &["common", "uml", "lint"],
             Self::UmlDebug => &["common", "uml", "debug"],
             Self::Arm64 => &["common", "arm64"],
+            Self::Arm64Boot => &["common", "arm64", "arm64-boot"],
             Self::Riscv64 => &["common", "riscv64"],
         }
     }
@@ -100,14 +104,14 @@ impl Variant {
     /// Whether it comes to a whole kernel.
     pub fn is_bootable(self) -> bool {
         match self {
-            Self::X86_64 | Self::Uml | Self::UmlDebug => true,
+            Self::X86_64 | Self::Uml | Self::UmlDebug | Self::Arm64Boot => true,
             Self::Arm64 | Self::Riscv64 | Self::Lint => false,
         }
     }
 
     pub fn steps(self) -> &'static [Step] {
         match self {
-            Self::X86_64 | Self::Uml | Self::UmlDebug => ALL,
+            Self::X86_64 | Self::Uml | Self::UmlDebug | Self::Arm64Boot => ALL,
             Self::Arm64 | Self::Riscv64 => OBJECTS,
             Self::Lint => LINT,
         }
@@ -119,6 +123,7 @@ impl Variant {
         match self {
             Self::X86_64 => "arch/x86/boot/bzImage",
             Self::Uml | Self::UmlDebug => "linux",
+            Self::Arm64Boot => "arch/arm64/boot/Image",
             Self::Arm64 | Self::Riscv64 | Self::Lint => "rust/kernel.o",
         }
     }
@@ -130,6 +135,7 @@ impl Variant {
             Self::X86_64 => 1515,
             Self::Uml => 1109,
             Self::UmlDebug => 1150,
+            Self::Arm64Boot => 1500,
             Self::Arm64 | Self::Riscv64 | Self::Lint => 120,
         }
     }
