@@ -3,52 +3,11 @@
 //! What guests are booted for: on which machine, with which devices, which
 //! checks must come back, and which bars they have to clear.
 
+mod platform;
+
 use std::time::Duration;
 
-use crate::build::Variant;
-
-/// A machine that a guest runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Platform {
-    /// User-mode Linux; devices are vhost-user back ends.
-    Uml,
-    /// The same, with the kernel's checkers.
-    UmlDebug,
-    /// QEMU's q35; devices sit on PCI.
-    Qemu,
-    /// QEMU's microvm; devices are memory-mapped.
-    QemuMmio,
-}
-
-impl Platform {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uml => "uml",
-            Self::UmlDebug => "uml-debug",
-            Self::Qemu => "qemu",
-            Self::QemuMmio => "qemu-mmio",
-        }
-    }
-
-    pub fn variant(self) -> Variant {
-        match self {
-            Self::Uml => Variant::Uml,
-            Self::UmlDebug => Variant::UmlDebug,
-            Self::Qemu | Self::QemuMmio => Variant::X86_64,
-        }
-    }
-
-    /// Where a kernel is booted for a person to look around, if it is one.
-    pub fn of(variant: Variant) -> Option<Self> {
-        let platforms = [Self::Uml, Self::UmlDebug, Self::Qemu];
-        let fits = |platform: &Self| platform.variant() == variant;
-        platforms.into_iter().find(fits)
-    }
-
-    pub fn is_uml(self) -> bool {
-        matches!(self, Self::Uml | Self::UmlDebug)
-    }
-}
+pub use platform::Platform;
 
 /// Where a device has its bytes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,14 +171,14 @@ pub fn smoke(platform: Platform) -> Boot {
 /// The kernel's own tests: those that are built in, and those of its modules.
 pub fn kunit(platform: Platform) -> Boot {
     let mut checks = vec!["modules"];
-    if platform == Platform::UmlDebug {
+    if platform.has_kmemleak() {
         checks.push("kmemleak");
     }
     checks.push("kernel-log");
     let seconds = match platform {
         Platform::Uml => 180,
-        Platform::UmlDebug => 600,
-        Platform::Qemu | Platform::QemuMmio => 300,
+        Platform::UmlDebug | Platform::Arm64 | Platform::Arm64Mmio => 600,
+        _ => 300,
     };
     Boot {
         kunit: true,
@@ -283,14 +242,14 @@ pub fn rng(platform: Platform) -> Boot {
         "alternate",
         "sample",
     ];
-    if platform == Platform::UmlDebug {
+    if platform.has_kmemleak() {
         checks.push("kmemleak");
     }
     checks.push("kernel-log");
     let seconds = match platform {
         Platform::Uml => 240,
         Platform::UmlDebug => 900,
-        Platform::Qemu | Platform::QemuMmio => 420,
+        _ => 420,
     };
     Boot {
         devices: vec![RANDOM, ZEROS],

@@ -17,13 +17,13 @@ pub fn run(ctx: &Context, variant: Variant) -> Result<()> {
     let Some(platform) = Platform::of(variant) else {
         bail_help!(
             format!("{} is no kernel to boot", variant.name()),
-            "choose x86_64, uml or uml-debug"
+            "choose x86_64, uml, uml-debug or arm64-boot"
         );
     };
-    let machine = if platform.is_uml() {
-        Need::Uml
-    } else {
-        Need::Qemu
+    let machine = match platform {
+        _ if platform.is_uml() => Need::Uml,
+        _ if platform.is_arm64() => Need::Arm64,
+        _ => Need::Qemu,
     };
     let tools = doctor::ensure(ctx, &[Need::Source, Need::Kernel, Need::Guest, machine])?;
     let source = source::ensure(ctx)?;
@@ -52,7 +52,7 @@ fn in_uml(lab: &Lab, boot: &scenario::Boot) -> Result<()> {
 }
 
 fn in_qemu(lab: &mut Lab, boot: &scenario::Boot) -> Result<()> {
-    let accel = lab.accel()?;
+    let accel = lab.accel_of(boot.platform)?;
     let bootable = lab.bootable(boot.platform.variant())?;
     // The keys that end QEMU stay with QEMU, all others go to the guest.
     let command = qemu::command(lab.tools, bootable, boot, &accel).args([

@@ -32,6 +32,15 @@ pub fn available() -> bool {
     which::which("apt-get").is_ok() && which::which("dpkg-deb").is_ok()
 }
 
+/// Whose packages an apt deals with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packages {
+    /// This machine's.
+    Own,
+    /// Another architecture's, of which nothing is installed here.
+    Of(&'static str),
+}
+
 /// One private apt.
 pub struct Apt {
     dir: PathBuf,
@@ -40,7 +49,12 @@ pub struct Apt {
 
 impl Apt {
     /// Prepares `<cache>/apt/<purpose>` for the archives in `entries`.
-    pub fn new(ctx: &Context, purpose: &str, entries: &[Entry]) -> Result<Self> {
+    pub fn new(
+        ctx: &Context,
+        purpose: &str,
+        entries: &[Entry],
+        packages: Packages,
+    ) -> Result<Self> {
         let dir = ctx.cache.join("apt").join(purpose);
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             let path = dir.join(sub);
@@ -49,7 +63,9 @@ impl Apt {
         let lines: Vec<_> = entries.iter().map(Entry::line).collect();
         let sources = lines.join("\n") + "\n";
         stamp::write_atomically(&dir.join("sources.list"), sources.as_bytes(), 0o644)?;
-        stamp::write_atomically(&dir.join("apt.conf"), settings(&dir).as_bytes(), 0o644)?;
+        let settings = settings(&dir, packages);
+        stamp::write_atomically(&dir.join("apt.conf"), settings.as_bytes(), 0o644)?;
+        stamp::write_atomically(&dir.join("nothing-installed"), b"", 0o644)?;
         Ok(Self {
             dir,
             log: ctx.log(&format!("apt-{purpose}")),
@@ -152,14 +168,23 @@ impl Apt {
     }
 }
 
-fn settings(dir: &Path) -> String {
+fn settings(dir: &Path, packages: Packages) -> String {
     let dir = dir.display();
+    let whose = match packages {
+        Packages::Own => "Dir::State::status \"/var/lib/dpkg/status\";\n\
+             // What apt installed only because something else wanted it stays known\n\
+             // to the machine's own apt.\n\
+             Dir::State::extended_states \"/var/lib/apt/extended_states\";\n"
+            .to_owned(),
+        Packages::Of(architecture) => format!(
+            "Dir::State::status \"{dir}/nothing-installed\";\n\
+             APT::Architecture \"{architecture}\";\n\
+             APT::Architectures {{ \"{architecture}\"; }};\n"
+        ),
+    };
     format!(
         "Dir::State \"{dir}/state\";\n\
-         Dir::State::status \"/var/lib/dpkg/status\";\n\
-         // What apt installed only because something else wanted it stays known\n\
-         // to the machine's own apt.\n\
-         Dir::State::extended_states \"/var/lib/apt/extended_states\";\n\
+         {whose}\
          Dir::Cache \"{dir}/cache\";\n\
          Dir::Etc::sourcelist \"{dir}/sources.list\";\n\
          Dir::Etc::sourceparts \"-\";\n\
@@ -244,6 +269,18 @@ mod tests {
                     rust-src | 1.85.0+dfsg3-1 | http://m trixie/main amd64 Packages\n \
                     rustc | 1.85.0+dfsg3-1 | http://m trixie/main Sources\n";
         assert_eq!(madison(text), ["1.95.0+dfsg1-2", "1.85.0+dfsg3-1"]);
+    }
+
+    #[test]
+    fn another_architecture_has_nothing_to_do_with_what_is_installed() {
+        let own = settings(Path::new("/a"), Packages::Own);
+        assert!(own.contains("/var/lib/dpkg/status") && !own.contains("Architecture"));
+        let arm64 = settings(Path::new("/a"), Packages::Of("arm64"));
+        assert!(!arm64.contains("/var/lib"), "{arm64}");
+        assert!(
+            arm64.contains("APT::Architectures { \"arm64\"; };"),
+            "{arm64}"
+        );
     }
 
     #[test]

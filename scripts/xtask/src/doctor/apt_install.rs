@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::apt::Apt;
+use super::apt::{Apt, Packages};
 use super::apt_sources::{self, Entry};
 use super::os_release::OsRelease;
 use crate::bail_help;
@@ -33,7 +33,7 @@ pub fn host_apt(ctx: &Context, stage: &Stage, backports: bool) -> Result<Apt> {
     if backports {
         entries.extend(backports_of(&os, &entries));
     }
-    let apt = Apt::new(ctx, "host", &entries)?;
+    let apt = Apt::new(ctx, "host", &entries, Packages::Own)?;
     apt.update(stage)?;
     Ok(apt)
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::apt::{self, Apt};
+use super::apt::{self, Apt, Packages};
 use super::apt_sources::{self, Entry};
 use super::os_release::OsRelease;
 use crate::bail_help;
@@ -52,7 +52,7 @@ pub fn find(
             "looking for {package} in {}",
             entries[count - 1].suite
         ));
-        let apt = Apt::new(ctx, "download", &entries[..count])?;
+        let apt = Apt::new(ctx, "download", &entries[..count], Packages::Own)?;
         apt.update(stage)?;
         seen = apt.versions(package)?;
         if let Some(version) = seen.iter().find(|version| accept(version)) {
@@ -66,8 +66,35 @@ pub fn find(
     Ok(Err(seen))
 }
 
+/// An apt for one suite's packages for another architecture.
+pub fn foreign(
+    ctx: &Context,
+    stage: &Stage,
+    suite: &str,
+    architecture: &'static str,
+) -> Result<Apt> {
+    require_keyring()?;
+    let entry = Entry::new(&mirror(&OsRelease::read())?, suite, Some(KEYRING));
+    let apt = Apt::new(ctx, architecture, &[entry], Packages::Of(architecture))?;
+    apt.update(stage)?;
+    Ok(apt)
+}
+
 /// The fallback suites, with the machine's own after the likeliest one.
 fn entries(os: &OsRelease) -> Result<Vec<Entry>> {
+    let mirror = mirror(os)?;
+    let mut suites = SUITES.to_vec();
+    if os.is_debian() && !os.codename.is_empty() && !suites.contains(&os.codename.as_str()) {
+        suites.insert(1, &os.codename);
+    }
+    Ok(suites
+        .iter()
+        .map(|suite| Entry::new(&mirror, suite, Some(KEYRING)))
+        .collect())
+}
+
+/// Where Debian's archive is.
+fn mirror(os: &OsRelease) -> Result<String> {
     let machine = apt_sources::of_machine(os);
     let mirror = apt_sources::mirror(&machine, "debian");
     let named = std::env::var(MIRROR_ENV)
@@ -82,14 +109,7 @@ fn entries(os: &OsRelease) -> Result<Vec<Entry>> {
             )
         );
     };
-    let mut suites = SUITES.to_vec();
-    if os.is_debian() && !os.codename.is_empty() && !suites.contains(&os.codename.as_str()) {
-        suites.insert(1, &os.codename);
-    }
-    Ok(suites
-        .iter()
-        .map(|suite| Entry::new(&mirror, suite, Some(KEYRING)))
-        .collect())
+    Ok(mirror)
 }
 
 fn require_keyring() -> Result<()> {

@@ -19,6 +19,8 @@ const PRODUCTS: &[(Need, &str, u64)] = &[
     (Need::Kernel, "build/uml", 600 * MB),
     (Need::DebugKernel, "build/uml-debug", 900 * MB),
     (Need::Objects, "build/arm64", 250 * MB),
+    (Need::Arm64, "build/arm64-boot", 450 * MB),
+    (Need::Arm64, "toolchain/arm64", 100 * MB),
     (Need::Objects, "build/riscv64", 250 * MB),
     (Need::Objects, "build/lint", 500 * MB),
     (Need::Kernel, "toolchain", 500 * MB),

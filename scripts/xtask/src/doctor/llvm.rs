@@ -73,7 +73,7 @@ fn examine(choice: &str) -> Option<Llvm> {
 }
 
 /// As the kernel's Makefile reads `LLVM=`: a suffix, a directory, or neither.
-fn program(choice: &str, tool: &str) -> String {
+pub fn program(choice: &str, tool: &str) -> String {
     if choice.starts_with('-') {
         format!("{tool}{choice}")
     } else if choice.ends_with('/') {

@@ -6,11 +6,13 @@ mod apt;
 mod apt_install;
 mod apt_sources;
 pub mod archive;
+mod arm64;
 mod cargo_tools;
 mod disk;
 mod guest_tools;
 mod llvm;
 mod mail_tools;
+mod need;
 mod os_release;
 mod rust;
 mod tools;
@@ -21,7 +23,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 pub use apt::unpack;
+pub use arm64::Arm64;
 pub use mail_tools::MailTools;
+pub use need::Need;
 pub use version::Version;
 
 use crate::bail_help;
@@ -33,40 +37,6 @@ use os_release::OsRelease;
 /// The oldest QEMU whose machines behave as the tests expect.
 const OLDEST_QEMU: &[u64] = &[8];
 const QEMU_PACKAGE: &str = "qemu-system-x86";
-
-/// What a command is about to do, and so which tools it needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Unpack the source and put the series on it.
-    Source,
-    /// Build kernels.
-    Kernel,
-    /// Build the kernel with the checkers as well, which takes more room.
-    DebugKernel,
-    /// Build our objects where no kernel comes of it.
-    Objects,
-    /// Check our files with clippy and rustdoc.
-    Lint,
-    /// Boot x86-64 guests.
-    Qemu,
-    /// Boot UML guests with vhost-user devices.
-    Uml,
-    /// Make the guests' file system.
-    Guest,
-}
-
-impl Need {
-    pub const ALL: &'static [Self] = &[
-        Self::Source,
-        Self::Kernel,
-        Self::DebugKernel,
-        Self::Objects,
-        Self::Lint,
-        Self::Qemu,
-        Self::Uml,
-        Self::Guest,
-    ];
-}
 
 /// Where the tools are. The path of a tool that the caller did not need is empty.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +53,7 @@ pub struct Toolchain {
     pub vhost_device_rng: PathBuf,
     pub busybox: PathBuf,
     pub rngtest: PathBuf,
+    pub arm64: Arm64,
 }
 
 impl Toolchain {
@@ -122,7 +93,7 @@ pub fn ensure(ctx: &Context, needs: &[Need]) -> Result<Toolchain> {
     if needs.contains(&Need::Lint) {
         rust::check_clippy()?;
     }
-    if needs.contains(&Need::Qemu) {
+    if Need::qemu(needs) {
         find_qemu(&mut toolchain)?;
     }
     if needs.contains(&Need::Uml) {
@@ -132,6 +103,9 @@ pub fn ensure(ctx: &Context, needs: &[Need]) -> Result<Toolchain> {
     if needs.contains(&Need::Guest) {
         toolchain.busybox = guest_tools::busybox(ctx, &stage)?;
         toolchain.rngtest = guest_tools::rngtest(ctx, &stage)?;
+    }
+    if needs.contains(&Need::Arm64) {
+        toolchain.arm64 = arm64::ensure(ctx, &stage, &toolchain)?;
     }
     stage.finish(&toolchain.summary());
     Ok(toolchain)
@@ -155,7 +129,7 @@ impl Missing {
             names: tools.iter().map(|tool| tool.name()).collect(),
             packages: tools.iter().map(|tool| tool.package.to_owned()).collect(),
             llvm: needs.contains(&Need::Kernel) && llvm::find().is_none(),
-            qemu: needs.contains(&Need::Qemu) && tools::find_qemu().is_none(),
+            qemu: Need::qemu(needs) && tools::find_qemu().is_none(),
         };
         if missing.llvm {
             let what = "clang, lld, llvm and libclang, all of one release from 17 on";

@@ -117,8 +117,13 @@ fn compiles(header: &str) -> bool {
 /// QEMU for x86-64 guests, and its version.
 pub fn find_qemu() -> Option<(PathBuf, Version)> {
     let path = find_program("qemu-system-x86_64")?;
-    let said = Command::new(&path).arg("--version").output().ok()?;
-    Some((path, Version::find(&said)?))
+    let version = version_of(&path)?;
+    Some((path, version))
+}
+
+/// What a program that runs here says when it is asked for its version.
+pub fn version_of(program: &Path) -> Option<Version> {
+    Version::find(&Command::new(program).arg("--version").output().ok()?)
 }
 
 #[cfg(test)]

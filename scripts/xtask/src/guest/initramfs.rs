@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use cpio::newc::{trailer, Builder};
 
+use super::userland::Userland;
 use crate::build::Kernel;
-use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::Toolchain;
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const DATA: u32 = 0o100_644;
@@ -26,39 +25,23 @@ pub fn build(ctx: &Context, tools: &Toolchain, kernel: &Kernel) -> Result<PathBu
     let name = kernel.variant.name();
     let stage = ctx.ui.stage(format!("guest {name}"));
     let path = ctx.cache.join("initramfs").join(format!("{name}.cpio"));
-    let init = guest_program(ctx)?;
-    let archive = assemble(tools, kernel, &init)?;
+    let userland = Userland::build(ctx, &stage, tools, kernel.variant)?;
+    let archive = assemble(&userland, kernel)?;
     let size = archive.write(&path)?;
     stage.finish(&format!("initramfs, {} KiB", size >> 10));
     Ok(path)
 }
 
-/// Builds the guest program, without libraries, as the guest has none.
-fn guest_program(ctx: &Context) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo)
-        .args(["build", "--release", "--locked", "--package", "guest"])
-        .args(["--target", TARGET, "--manifest-path"])
-        .arg(ctx.repo.join("scripts/Cargo.toml"))
-        .env("CARGO_TARGET_DIR", ctx.cargo_target())
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .without_envs(&["CARGO_ENCODED_RUSTFLAGS"])
-        .log(ctx.log("guest-program"))
-        .run()?;
-    Ok(ctx.cargo_target().join(TARGET).join("release/guest"))
-}
-
-fn assemble(tools: &Toolchain, kernel: &Kernel, init: &Path) -> Result<Archive> {
+fn assemble(userland: &Userland, kernel: &Kernel) -> Result<Archive> {
     let mut archive = Archive::default();
     for dir in ["dev", "proc", "sys", "tmp"] {
         archive.directory(dir);
     }
-    archive.file("init", init, PROGRAM)?;
-    archive.file("bin/busybox", &tools.busybox, PROGRAM)?;
-    archive.file("usr/bin/rngtest", &tools.rngtest, PROGRAM)?;
-    for library in libraries(&tools.rngtest)? {
-        let name = library.strip_prefix("/").unwrap_or(&library);
-        archive.file(&name.to_string_lossy(), &library, PROGRAM)?;
+    archive.file("init", &userland.init, PROGRAM)?;
+    archive.file("bin/busybox", &userland.busybox, PROGRAM)?;
+    archive.file("usr/bin/rngtest", &userland.rngtest, PROGRAM)?;
+    for (name, library) in &userland.libraries {
+        archive.file(name, library, PROGRAM)?;
     }
     for module in &kernel.modules {
         archive.file(&module_name(module), module, DATA)?;
@@ -70,21 +53,6 @@ fn assemble(tools: &Toolchain, kernel: &Kernel, init: &Path) -> Result<Archive> 
 fn module_name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     format!("modules/{}.ko", stem.replace('-', "_"))
-}
-
-/// The libraries that a program needs, and its interpreter.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let listed = Command::new("ldd").arg(program).output()?;
-    Ok(parse_ldd(&listed))
-}
-
-fn parse_ldd(listed: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        line.split_whitespace()
-            .find(|word| word.starts_with('/'))
-            .map(PathBuf::from)
-    };
-    listed.lines().filter_map(path).collect()
 }
 
 /// A cpio archive in the making; directories come before what is in them.
@@ -138,17 +106,6 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ldd_names_libraries_and_the_interpreter() {
-        let listed = "\tlinux-vdso.so.1 (0x00007f67c4cef000)\n\
-             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f67c4af6000)\n\
-             \t/lib64/ld-linux-x86-64.so.2 (0x00007f67c4cf1000)\n";
-        let found = parse_ldd(listed);
-        assert_eq!(found[0], Path::new("/lib/x86_64-linux-gnu/libc.so.6"));
-        assert_eq!(found[1], Path::new("/lib64/ld-linux-x86-64.so.2"));
-        assert_eq!(found.len(), 2);
-    }
 
     #[test]
     fn modules_have_the_name_that_the_kernel_knows() {

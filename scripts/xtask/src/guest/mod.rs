@@ -11,6 +11,7 @@ mod judge;
 mod ktap;
 pub mod qemu;
 pub mod uml;
+mod userland;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ pub struct Bootable {
 pub struct Lab<'a> {
     pub ctx: &'a Context,
     pub tools: &'a Toolchain,
-    /// Names the logs: `run` or `test`.
+    /// Names the logs, such as `test`.
     command: &'static str,
     bootable: BTreeMap<Variant, Bootable>,
     accel: Option<Accel>,
@@ -83,6 +84,18 @@ impl<'a> Lab<'a> {
         self.ctx.out.join("logs").join(name)
     }
 
+    /// How guests run on this machine.
+    pub fn accel_of(&mut self, platform: Platform) -> Result<Accel> {
+        if platform.is_uml() {
+            return Ok(Accel::None);
+        }
+        if platform.is_arm64() {
+            let why = "this machine is an x86-64".into();
+            return Ok(Accel::Tcg { why });
+        }
+        self.accel()
+    }
+
     /// How x86-64 guests run on this machine; found out once.
     pub fn accel(&mut self) -> Result<Accel> {
         if let Some(accel) = &self.accel {
@@ -95,10 +108,7 @@ impl<'a> Lab<'a> {
 
     /// Boots a guest and judges it.
     pub fn run(&mut self, boot: &Boot) -> Result<Vec<Entry>> {
-        let accel = match boot.platform {
-            Platform::Qemu | Platform::QemuMmio => self.accel()?,
-            Platform::Uml | Platform::UmlDebug => Accel::None,
-        };
+        let accel = self.accel_of(boot.platform)?;
         let stage = self.ctx.ui.stage(boot.id());
         let transcript = self.watch(boot, &accel, &stage)?;
         let entries = judge::judge(boot, &transcript);

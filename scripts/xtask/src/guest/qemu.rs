@@ -2,6 +2,8 @@
 
 //! QEMU's machines and entropy devices.
 
+use std::path::Path;
+
 use super::accel::Accel;
 use super::Bootable;
 use crate::command::Command;
@@ -10,7 +12,7 @@ use crate::scenario::{Boot, Device, Platform};
 
 /// The guest, its serial line not yet connected.
 pub fn command(tools: &Toolchain, bootable: &Bootable, boot: &Boot, accel: &Accel) -> Command {
-    let mut command = Command::new(&tools.qemu_x86)
+    let mut command = Command::new(program(tools, boot.platform))
         .args(machine(boot.platform))
         .args(processor(boot, accel))
         .args(["-m", "256M", "-nodefaults", "-no-user-config"])
@@ -26,27 +28,39 @@ pub fn command(tools: &Toolchain, bootable: &Bootable, boot: &Boot, accel: &Acce
     command
 }
 
-fn machine(platform: Platform) -> Vec<&'static str> {
-    match platform {
-        Platform::QemuMmio => vec![
-            "-machine",
-            "microvm,acpi=off,auto-kernel-cmdline=on",
-            // The devices of virtio 1.0 and later, not those of before.
-            "-global",
-            "virtio-mmio.force-legacy=false",
-        ],
-        _ => vec!["-machine", "q35"],
+fn program(tools: &Toolchain, platform: Platform) -> &Path {
+    match platform.is_arm64() {
+        true => &tools.arm64.qemu,
+        false => &tools.qemu_x86,
     }
 }
 
+fn machine(platform: Platform) -> Vec<&'static str> {
+    let machine = match platform {
+        Platform::QemuMmio => "microvm,acpi=off,auto-kernel-cmdline=on",
+        Platform::Arm64 | Platform::Arm64Mmio => "virt",
+        _ => "q35",
+    };
+    let mut args = vec!["-machine", machine];
+    if platform.is_mmio() {
+        // The devices of virtio 1.0 and later, not those of before.
+        args.extend(["-global", "virtio-mmio.force-legacy=false"]);
+    }
+    args
+}
+
 fn processor(boot: &Boot, accel: &Accel) -> Vec<&'static str> {
+    let model = match boot.platform.is_arm64() {
+        true => "cortex-a57",
+        false => "qemu64",
+    };
     match accel {
         // An instruction takes a nanosecond, and nobody waits for the time to pass.
         _ if boot.counted => vec![
             "-accel",
             "tcg,thread=single",
             "-cpu",
-            "qemu64",
+            model,
             "-icount",
             "shift=0,sleep=off",
             "-smp",
@@ -54,27 +68,33 @@ fn processor(boot: &Boot, accel: &Accel) -> Vec<&'static str> {
         ],
         Accel::Kvm => vec!["-accel", "kvm", "-cpu", "host", "-smp", "2"],
         Accel::Tcg { .. } | Accel::None => {
-            vec!["-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2"]
+            vec!["-accel", "tcg,thread=multi", "-cpu", model, "-smp", "2"]
         }
     }
 }
 
 fn command_line(boot: &Boot) -> String {
-    // A triple fault resets every machine, and -no-reboot makes that an end:
-    // at once on a panic (panic=-1), and when the guest asks for it.
-    format!(
-        "console=ttyS0 panic=-1 reboot=t guest.end=restart {}",
-        boot.command_line()
-    )
+    // With -no-reboot, a reset ends the machine: at once on a panic (panic=-1).
+    let of_machine = match boot.platform.is_arm64() {
+        // Its firmware interface can reset and power off.
+        true => "console=ttyAMA0 panic=-1",
+        // A triple fault resets every machine, also when the guest asks for it.
+        false => "console=ttyS0 panic=-1 reboot=t guest.end=restart",
+    };
+    format!("{of_machine} {}", boot.command_line())
 }
 
 fn entropy_device(platform: Platform, number: usize, device: &Device) -> Vec<String> {
-    let kind = match platform {
-        Platform::QemuMmio => "virtio-rng-device",
-        _ => "virtio-rng-pci",
+    let kind = match platform.is_mmio() {
+        true => "virtio-rng-device",
+        false => "virtio-rng-pci",
     };
     let file = device.entropy.file();
     let mut options = format!("{kind},rng=rng{number}");
+    if platform == Platform::Arm64Mmio {
+        // By itself the first device takes the slot with the highest address.
+        options += &format!(",bus=virtio-mmio-bus.{number}");
+    }
     if let Some(rate) = device.rate {
         let period = rate.period.as_millis();
         options += &format!(",max-bytes={},period={period}", rate.bytes);
@@ -102,5 +122,7 @@ mod tests {
         let mmio = entropy_device(Platform::QemuMmio, 1, &boot.devices[1]);
         assert_eq!(mmio[1], "rng-random,id=rng1,filename=/dev/zero");
         assert_eq!(mmio[3], "virtio-rng-device,rng=rng1");
+        let virt = entropy_device(Platform::Arm64Mmio, 1, &boot.devices[1]);
+        assert_eq!(virt[3], "virtio-rng-device,rng=rng1,bus=virtio-mmio-bus.1");
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::accel::Accel;
 use super::{qemu, uml, Bootable, Lab};
 use crate::command::{Event, Running};
-use crate::scenario::{Boot, Platform};
+use crate::scenario::Boot;
 
 /// Dropping it ends the guest first, then its devices.
 pub struct Vm {
@@ -27,16 +27,13 @@ impl Vm {
             .prefix("guest-")
             .tempdir()
             .context("cannot make a temporary directory")?;
-        let (backends, command) = match boot.platform {
-            Platform::Uml | Platform::UmlDebug => {
-                let (backends, sockets) = uml::start_backends(lab.tools, dir.path(), boot)?;
-                let command = uml::command(bootable, dir.path(), boot, &sockets);
-                (backends, uml::on_pipes(command))
-            }
-            Platform::Qemu | Platform::QemuMmio => {
-                let command = qemu::command(lab.tools, bootable, boot, accel);
-                (Vec::new(), command.args(["-serial", "stdio"]))
-            }
+        let (backends, command) = if boot.platform.is_uml() {
+            let (backends, sockets) = uml::start_backends(lab.tools, dir.path(), boot)?;
+            let command = uml::command(bootable, dir.path(), boot, &sockets);
+            (backends, uml::on_pipes(command))
+        } else {
+            let command = qemu::command(lab.tools, bootable, boot, accel);
+            (Vec::new(), command.args(["-serial", "stdio"]))
         };
         Ok(Self {
             guest: command.spawn()?,
