@@ -24,10 +24,10 @@ help:
 	@echo 'make check-patches  apply, check and build the series, patch by patch;'
 	@echo '              AGAIN=1: also what was good before'
 	@echo 'make send-test mail the patches to a server of our own, apply what arrives'
-	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml or uml-debug'
+	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml, uml-debug or arm64-boot'
 	@echo 'make doctor   find or install every tool that is needed'
-	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64, riscv64,'
-	@echo '              lint: just our objects'
+	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64-boot;'
+	@echo '              arm64, riscv64, lint: just our objects'
 	@echo 'make clean    remove what was built; ALL=1: downloads and tools, too'
 	@echo
 	@echo 'KERNEL_TREE=/path     your own source, Linux 7.3 or later'
