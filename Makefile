@@ -12,7 +12,7 @@ program := $(CARGO_TARGET_DIR)/debug/xtask
 xtask := '$(program)' --repo '$(CURDIR)' \
 	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help run test patches check-patches send-test shell doctor build clean tool
+.PHONY: help run test patches check-patches send-test matrix shell doctor build clean tool
 .NOTPARALLEL:
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo 'make check-patches  apply, check and build the series, patch by patch;'
 	@echo '              AGAIN=1: also what was good before'
 	@echo 'make send-test mail the patches to a server of our own, apply what arrives'
+	@echo 'make matrix   other compilers, configurations, machines: hours; the results are'
+	@echo '              kept; ONLY=text: some cells, AGAIN=1: those with results, too'
 	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml, uml-debug or arm64-boot'
 	@echo 'make doctor   find or install every tool that is needed'
 	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64-boot;'
@@ -51,6 +53,9 @@ send-test: patches
 
 check-patches: tool
 	@$(xtask) check-patches $(if $(AGAIN),--again)
+
+matrix: tool
+	@$(xtask) matrix $(if $(ONLY),'$(ONLY)') $(if $(AGAIN),--again)
 
 shell build: tool
 	@$(xtask) $@ $(VARIANT)

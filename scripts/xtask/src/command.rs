@@ -72,6 +72,17 @@ impl Command {
         self
     }
 
+    /// Lets another program start this one: `wrapper` comes in front.
+    pub fn behind(mut self, wrapper: &[String]) -> Self {
+        let Some((program, args)) = wrapper.split_first() else {
+            return self;
+        };
+        let program = std::mem::replace(&mut self.program, program.into());
+        let args = args.iter().map(OsString::from);
+        self.args.splice(0..0, args.chain([program]));
+        self
+    }
+
     /// Keeps variables of the caller's environment from the program.
     pub fn without_envs(mut self, names: &[&'static str]) -> Self {
         self.removed.extend(names);

@@ -78,8 +78,13 @@ enum Task {
     },
     /// Send the patches by mail, to ourselves only, and apply what comes back
     SendTest(send_test::Options),
-    /// Build and boot what takes too long for every run of the tests
-    Matrix { filter: Option<String> },
+    /// Build with other compilers, configurations and machines, for hours
+    Matrix {
+        filter: Option<String>,
+        /// Run cells whose results were kept, too
+        #[arg(long)]
+        again: bool,
+    },
     /// Count `unsafe` in the abstraction, and in others of its kind
     Unsafe,
     /// Boot a guest with the series in it and a shell on its console
@@ -123,7 +128,7 @@ fn start() -> Result<()> {
         Task::Patches(posting) => patches::run(&ctx, &posting),
         Task::CheckPatches { again } => check_patches::run(&ctx, again),
         Task::SendTest(options) => send_test::run(&ctx, &options),
-        Task::Matrix { filter } => matrix::run(&ctx, filter.as_deref()),
+        Task::Matrix { filter, again } => matrix::run(&ctx, filter.as_deref(), again),
         Task::Unsafe => unsafe_density::run(&ctx),
         Task::Shell { variant } => shell::run(&ctx, variant),
         Task::Clean { all } => clean::run(&ctx, all),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
@@ -53,12 +53,12 @@ fn is_kconfig(name: &str) -> bool {
 /// Makes `.config` anew.
 pub fn make(kbuild: &Kbuild, stage: &Stage) -> Result<()> {
     stage.message("configuring");
-    write(kbuild)?;
-    verify(kbuild)
+    merge(kbuild)?;
+    verify(kbuild, &kbuild.fragments)
 }
 
-/// Makes `.config` anew, without what this tree does not offer.
-pub fn write(kbuild: &Kbuild) -> Result<()> {
+/// Makes `.config` anew, of as much of the fragments as Kconfig lets through.
+pub fn merge(kbuild: &Kbuild) -> Result<()> {
     let log = |step: &str| kbuild.log.with_extension(format!("{step}.log"));
     let make = |target| kbuild.make(&[target]).log(log(target)).run();
     make("tinyconfig")?;
@@ -73,13 +73,13 @@ pub fn write(kbuild: &Kbuild) -> Result<()> {
     make("olddefconfig")
 }
 
-/// Fails unless all is as the fragments say.
-pub fn verify(kbuild: &Kbuild) -> Result<()> {
+/// Fails unless all of `fragments` came through.
+pub fn verify(kbuild: &Kbuild, fragments: &[PathBuf]) -> Result<()> {
     let mut wanted = Options::new();
-    for fragment in &kbuild.fragments {
+    for fragment in fragments {
         wanted.extend(parse(&read(fragment)?));
     }
-    let lost = lost(&wanted, &parse(&read(&kbuild.dir.join(".config"))?));
+    let lost = lost(&wanted, &options(kbuild)?);
     if lost.is_empty() {
         return Ok(());
     }
@@ -93,14 +93,19 @@ pub fn verify(kbuild: &Kbuild) -> Result<()> {
     )
 }
 
+/// What `.config` says.
+pub fn options(kbuild: &Kbuild) -> Result<Options> {
+    Ok(parse(&read(&kbuild.dir.join(".config"))?))
+}
+
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 /// Options and their values; `n` for one that is not set.
-type Options = BTreeMap<String, String>;
+pub type Options = BTreeMap<String, String>;
 
-fn parse(text: &str) -> Options {
+pub fn parse(text: &str) -> Options {
     text.lines().filter_map(parse_line).collect()
 }
 
@@ -118,7 +123,7 @@ fn parse_line(line: &str) -> Option<(String, String)> {
 }
 
 /// One line for each option that is not what it should be.
-fn lost(wanted: &Options, found: &Options) -> Vec<String> {
+pub fn lost(wanted: &Options, found: &Options) -> Vec<String> {
     wanted
         .iter()
         .filter_map(|(name, value)| {

@@ -45,8 +45,11 @@ pub struct Kbuild {
     pub fragments: Vec<PathBuf>,
     pub jobs: usize,
     pub log: PathBuf,
-    llvm: String,
-    envs: Vec<(String, String)>,
+    /// The value of make's `LLVM=`; empty for GCC.
+    pub llvm: String,
+    pub envs: Vec<(String, String)>,
+    /// What starts make, such as a program that changes the root directory.
+    pub wrapper: Vec<String>,
 }
 
 impl Kbuild {
@@ -65,6 +68,7 @@ impl Kbuild {
             log: ctx.log(&format!("build-{}", variant.name())),
             llvm: toolchain.llvm.clone(),
             envs: toolchain.envs.clone(),
+            wrapper: Vec::new(),
         }
     }
 
@@ -105,7 +109,11 @@ impl Kbuild {
         let fixed = REPRODUCIBLE
             .iter()
             .fold(command, |command, (key, value)| command.env(key, value));
-        fixed.without_envs(FOREIGN).envs(&self.envs).dir(&self.tree)
+        fixed
+            .without_envs(FOREIGN)
+            .envs(&self.envs)
+            .dir(&self.tree)
+            .behind(&self.wrapper)
     }
 }
 
@@ -125,6 +133,7 @@ mod tests {
             log: "/log".into(),
             llvm: "-19".into(),
             envs: Vec::new(),
+            wrapper: Vec::new(),
         };
         assert_eq!(
             kbuild.make(&["olddefconfig"]).shell_line(),

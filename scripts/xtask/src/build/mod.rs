@@ -3,9 +3,9 @@
 //! Kernels, built outside the work tree, each variant in a directory of its own.
 
 pub mod config;
-mod kbuild;
-mod output;
-mod products;
+pub mod kbuild;
+pub mod output;
+pub mod products;
 mod variant;
 mod warnings;
 

@@ -138,7 +138,7 @@ impl<'a> Builder<'a> {
                 Command::new("cp").arg("-a").args([&from, &to]).run()?;
             }
             stage.message(&format!("building the pristine source, {}", setup.name));
-            config::write(&self.kbuild(setup))?;
+            config::merge(&self.kbuild(setup))?;
             let built = self.make(setup, &[], Some(stage));
             warnings.insert(setup.name.to_owned(), built.found()?);
         }
@@ -206,7 +206,7 @@ impl<'a> Builder<'a> {
     /// Asks for what this tree has of all that is wanted in the end.
     fn configure(&mut self) -> Result<()> {
         for setup in SETUPS {
-            config::write(&self.kbuild(setup))?;
+            config::merge(&self.kbuild(setup))?;
         }
         self.configured = true;
         Ok(())
@@ -215,9 +215,10 @@ impl<'a> Builder<'a> {
     /// For the last tree, which has to have all options.
     pub fn configure_all(&mut self) -> Result<()> {
         self.configure()?;
-        SETUPS
-            .iter()
-            .try_for_each(|setup| config::verify(&self.kbuild(setup)))
+        SETUPS.iter().try_for_each(|setup| {
+            let kbuild = self.kbuild(setup);
+            config::verify(&kbuild, &kbuild.fragments)
+        })
     }
 
     /// The documentation is made from what the crate is made from.

@@ -19,7 +19,7 @@ use crate::ui::Stage;
 const SUITES: &[&str] = &["trixie-backports", "trixie", "forky", "sid"];
 /// Names a mirror on machines that do not run Debian itself.
 const MIRROR_ENV: &str = "DEBIAN_MIRROR";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A package that was found, and the apt that can download it.
 pub struct Found {
@@ -74,15 +74,39 @@ pub fn foreign(
     architecture: &'static str,
 ) -> Result<Apt> {
     require_keyring()?;
-    let entry = Entry::new(&mirror(&OsRelease::read())?, suite, Some(KEYRING));
+    let entry = Entry::new(&mirror()?, suite, Some(KEYRING));
     let apt = Apt::new(ctx, architecture, &[entry], Packages::Of(architecture))?;
     apt.update(stage)?;
     Ok(apt)
 }
 
+/// The mirror of Debian's archive: the user's choice, or the machine's own.
+pub fn mirror() -> Result<String> {
+    require_keyring()?;
+    mirror_for(&OsRelease::read())
+}
+
+fn mirror_for(os: &OsRelease) -> Result<String> {
+    let machine = apt_sources::of_machine(os);
+    let mirror = apt_sources::mirror(&machine, "debian");
+    let named = std::env::var(MIRROR_ENV)
+        .ok()
+        .filter(|name| !name.is_empty());
+    match named.or(mirror) {
+        Some(mirror) => Ok(mirror),
+        None => bail_help!(
+            "this machine has no mirror of Debian's archive among its apt sources",
+            format!(
+                "name one: make run {MIRROR_ENV}=http://...; or use a kernel source of your own, \
+                 KERNEL_TREE=/path"
+            )
+        ),
+    }
+}
+
 /// The fallback suites, with the machine's own after the likeliest one.
 fn entries(os: &OsRelease) -> Result<Vec<Entry>> {
-    let mirror = mirror(os)?;
+    let mirror = mirror_for(os)?;
     let mut suites = SUITES.to_vec();
     if os.is_debian() && !os.codename.is_empty() && !suites.contains(&os.codename.as_str()) {
         suites.insert(1, &os.codename);
@@ -91,25 +115,6 @@ fn entries(os: &OsRelease) -> Result<Vec<Entry>> {
         .iter()
         .map(|suite| Entry::new(&mirror, suite, Some(KEYRING)))
         .collect())
-}
-
-/// Where Debian's archive is.
-fn mirror(os: &OsRelease) -> Result<String> {
-    let machine = apt_sources::of_machine(os);
-    let mirror = apt_sources::mirror(&machine, "debian");
-    let named = std::env::var(MIRROR_ENV)
-        .ok()
-        .filter(|name| !name.is_empty());
-    let Some(mirror) = named.or(mirror) else {
-        bail_help!(
-            "this machine has no mirror of Debian's archive among its apt sources",
-            format!(
-                "name one: make run {MIRROR_ENV}=http://...; or use a kernel source of your own, \
-                 KERNEL_TREE=/path"
-            )
-        );
-    };
-    Ok(mirror)
 }
 
 fn require_keyring() -> Result<()> {

@@ -23,6 +23,10 @@ pub enum Need {
     Guest,
     /// Build for arm64 and boot what comes of it.
     Arm64,
+    /// Build many kernels that differ in little.
+    Matrix,
+    /// Build kernels inside other releases of Debian.
+    Roots,
 }
 
 impl Need {

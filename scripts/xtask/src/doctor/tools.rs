@@ -59,6 +59,9 @@ const TOOLS: &[Tool] = &[
     header(Need::Kernel, "gelf.h", "libelf-dev"),
     header(Need::Kernel, "openssl/ssl.h", "libssl-dev"),
     program(Need::Lint, "clippy-driver", "rust-clippy"),
+    program(Need::Roots, "mmdebstrap", "mmdebstrap"),
+    program(Need::Roots, "unshare", "util-linux"),
+    program(Need::Matrix, "ccache", "ccache"),
 ];
 
 impl Tool {

@@ -2,10 +2,14 @@
 
 //! KUnit's results, in KTAP on the console, among other messages.
 
+mod cases;
+
 use std::collections::BTreeMap;
 
 use protocol::Event;
 use serde::Serialize;
+
+pub use cases::tests as cases;
 
 /// A suite that came to its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

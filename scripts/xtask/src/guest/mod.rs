@@ -8,7 +8,7 @@ mod console;
 mod durations;
 pub mod initramfs;
 mod judge;
-mod ktap;
+pub mod ktap;
 pub mod qemu;
 pub mod uml;
 mod userland;
@@ -50,6 +50,8 @@ pub struct Lab<'a> {
     pub tools: &'a Toolchain,
     /// Names the logs, such as `test`.
     command: &'static str,
+    /// What starts UML, such as a program that changes the root directory.
+    pub wrapper: Vec<String>,
     bootable: BTreeMap<Variant, Bootable>,
     accel: Option<Accel>,
 }
@@ -60,6 +62,7 @@ impl<'a> Lab<'a> {
             ctx,
             tools,
             command,
+            wrapper: Vec::new(),
             bootable: BTreeMap::new(),
             accel: None,
         }

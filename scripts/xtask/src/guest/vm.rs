@@ -30,7 +30,7 @@ impl Vm {
         let (backends, command) = if boot.platform.is_uml() {
             let (backends, sockets) = uml::start_backends(lab.tools, dir.path(), boot)?;
             let command = uml::command(bootable, dir.path(), boot, &sockets);
-            (backends, uml::on_pipes(command))
+            (backends, uml::on_pipes(command).behind(&lab.wrapper))
         } else {
             let command = qemu::command(lab.tools, bootable, boot, accel);
             (Vec::new(), command.args(["-serial", "stdio"]))

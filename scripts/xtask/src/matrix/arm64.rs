@@ -6,19 +6,17 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::assemble;
+use crate::assemble::Tree;
 use crate::build::{self, Kernel, Variant};
 use crate::context::Context;
-use crate::doctor::{self, Need};
+use crate::doctor::Toolchain;
 use crate::guest::Lab;
 use crate::process_group::check_interrupt;
 use crate::report::{Counts, Entry};
 use crate::scenario::{self, Boot, Platform};
-use crate::source;
 use crate::ui;
 
 const BUILD: &str = "matrix.arm64.build";
-const NEEDS: &[Need] = &[Need::Source, Need::Kernel, Need::Arm64];
 
 /// One result for each boot, by its name. How fast it is would say nothing: an
 /// x86-64 interprets it.
@@ -37,18 +35,17 @@ fn boots() -> Vec<(String, Boot)> {
     boots
 }
 
-/// Builds and boots for those results that are wanted.
-pub fn run(ctx: &Context, wants: impl Fn(&str) -> bool) -> Result<Vec<Entry>> {
-    let mut boots = boots();
-    boots.retain(|(name, _)| wants(name));
-    if boots.is_empty() && !wants(BUILD) {
-        return Ok(Vec::new());
-    }
-    let tools = doctor::ensure(ctx, NEEDS)?;
-    let source = source::ensure(ctx)?;
-    let tree = assemble::ensure(ctx, &source)?;
+/// The names of all results.
+pub fn names() -> Vec<String> {
+    let boots = boots().into_iter().map(|(name, _)| name);
+    std::iter::once(BUILD.to_owned()).chain(boots).collect()
+}
+
+/// Builds it, and boots it for each result.
+pub fn run(ctx: &Context, tools: &Toolchain, tree: &Tree) -> Result<Vec<Entry>> {
+    let boots = boots();
     let started = Instant::now();
-    let kernel = build::ensure(ctx, &tools, &tree, Variant::Arm64Boot);
+    let kernel = build::ensure(ctx, tools, tree, Variant::Arm64Boot);
     check_interrupt()?;
     let compilers = format!("rustc {}, LLVM {}", tools.rustc_version, tools.llvm_version);
     let mut results = vec![built(&kernel, &compilers, started)];
@@ -57,7 +54,7 @@ pub fn run(ctx: &Context, wants: impl Fn(&str) -> bool) -> Result<Vec<Entry>> {
         results.extend(boots.into_iter().map(not_built));
         return Ok(results);
     };
-    let mut lab = Lab::new(ctx, &tools, "matrix");
+    let mut lab = Lab::new(ctx, tools, "matrix");
     lab.add(kernel)?;
     for (name, boot) in &boots {
         results.push(one(name, &lab.run(boot)?));
