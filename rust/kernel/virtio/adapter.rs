@@ -10,7 +10,10 @@ use super::{
         Event,
         Events, //
     },
-    features::FeatureSet,
+    features::{
+        FeatureSet,
+        Negotiated, //
+    },
     offered::{
         assert_valid,
         Offered, //
@@ -120,6 +123,13 @@ impl<T: Driver> Adapter<T> {
         unsafe { vdev.as_ref().drvdata_borrow::<Bound<'a, T>>() }
     }
 
+    /// The feature words do not change after FEATURES_OK.
+    fn negotiated(vdev: &Device<CoreInternal<'_>>) -> Negotiated<T::Features> {
+        // SAFETY: The device is valid, and all members of the union are plain integers.
+        let words = unsafe { (*vdev.as_raw()).__bindgen_anon_1.features_array };
+        Negotiated::new(words)
+    }
+
     extern "C" fn validate_callback(vdev: *mut bindings::virtio_device) -> c_int {
         // SAFETY: This is a callback of the bus.
         let vdev = unsafe { Self::device(vdev) };
@@ -146,7 +156,7 @@ impl<T: Driver> Adapter<T> {
     }
 
     fn probe<'a>(vdev: &'a Device<CoreInternal<'a>>) -> Result {
-        let data = T::probe(vdev, vdev.negotiated());
+        let data = T::probe(vdev, Self::negotiated(vdev));
         vdev.as_ref().set_drvdata(try_pin_init!(Bound::<'_, T> {
             vdev,
             // SAFETY: It is embedded in the right type. Events are raised only while all of it

@@ -2,10 +2,6 @@
 
 //! The virtio bus device.
 
-use super::features::{
-    FeatureSet,
-    Negotiated, //
-};
 use crate::{
     bindings,
     device,
@@ -59,15 +55,6 @@ impl Device<device::Bound> {
     pub fn max_segment_size(&self) -> usize {
         // SAFETY: The device is valid, and its features were negotiated.
         unsafe { bindings::virtio_max_dma_size(self.as_raw()) }
-    }
-}
-
-impl Device<device::CoreInternal<'_>> {
-    /// What was negotiated. The feature words do not change after FEATURES_OK.
-    pub(super) fn negotiated<F: FeatureSet>(&self) -> Negotiated<F> {
-        // SAFETY: The device is valid, and all members of the union are plain integers.
-        let words = unsafe { (*self.as_raw()).__bindgen_anon_1.features_array };
-        Negotiated::new(words)
     }
 }
 

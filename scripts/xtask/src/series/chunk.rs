@@ -19,8 +19,20 @@ pub fn find(lines: &[&str], start: &str) -> Result<Range<usize>, String> {
     Ok(match start {
         _ if start.starts_with("//! # ") => section(lines, first),
         _ if start.starts_with("config ") => option(lines, first),
-        _ => attributes(lines, first)..item(lines, first),
+        _ => with_gap(lines, attributes(lines, first)..item(lines, first)),
     })
+}
+
+/// Without the part, no empty line may follow another, or end a block.
+fn with_gap(lines: &[&str], part: Range<usize>) -> Range<usize> {
+    let is_gap = |line: usize| lines.get(line).is_none_or(|line| line.is_empty());
+    let is_end = lines
+        .get(part.end)
+        .is_some_and(|line| line.trim_start().starts_with('}'));
+    match part.start > 0 && is_gap(part.start - 1) && (is_gap(part.end) || is_end) {
+        true => part.start - 1..part.end,
+        false => part,
+    }
 }
 
 /// Up to the next heading, or to the last lines, which are about no section.
@@ -48,7 +60,10 @@ fn attributes(lines: &[&str], first: usize) -> usize {
     let above = lines[..first].iter().rev();
     first
         - above
-            .take_while(|line| line.trim_start().starts_with("#["))
+            .take_while(|line| {
+                let line = line.trim_start();
+                line.starts_with("#[") || line.starts_with("///")
+            })
             .count()
 }
 
@@ -84,6 +99,17 @@ mod tests {
         assert_eq!(found(text, "mod a;"), "mod a;");
         assert_eq!(found(text, "pub mod b;"), "#[cfg(X)]\npub mod b;");
         assert_eq!(found(text, "b::{"), "    b::{\n        C, //\n    },");
+    }
+
+    #[test]
+    fn documentation_and_a_gap_go_with_an_item() {
+        let text = "impl A {\n    fn b() {}\n\n    /// C.\n    #[x]\n    fn c() {\n    }\n}\n\nmod d;\n\nmod e;\n";
+        assert_eq!(
+            found(text, "fn c()"),
+            "\n    /// C.\n    #[x]\n    fn c() {\n    }"
+        );
+        assert_eq!(found(text, "mod d;"), "\nmod d;");
+        assert_eq!(found(text, "fn b()"), "    fn b() {}");
     }
 
     #[test]
