@@ -106,7 +106,10 @@ pub fn kunit_py(
         .args(["--make_options", &format!("LLVM={}", tools.llvm)])
         .args(["--make_options", "W=1", "--make_options", "CLIPPY=1"])
         // UML leaves its sockets there; by default in the home directory.
-        .args(["--kernel_args", &format!("uml_dir={}/", home.path().display())])
+        .args([
+            "--kernel_args",
+            &format!("uml_dir={}/", home.path().display()),
+        ])
         .args(["--jobs", &ctx.jobs.to_string(), "--timeout", "300"])
         .envs(&tools.envs)
         .env("PYTHONDONTWRITEBYTECODE", "1")

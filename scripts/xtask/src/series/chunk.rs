@@ -35,12 +35,18 @@ fn with_gap(lines: &[&str], part: Range<usize>) -> Range<usize> {
     }
 }
 
-/// Up to the next heading, or to the last lines, which are about no section.
+/// Up to the next heading, or to the end of the documentation. In an example, a
+/// line that begins like a heading is none.
 fn section(lines: &[&str], first: usize) -> Range<usize> {
-    let ends = |line: &&str| line.starts_with("//! # ") || !line.starts_with("//!");
-    let rest = &lines[first + 1..];
-    let length = rest.iter().position(ends).unwrap_or(rest.len());
-    first..first + 1 + length
+    let mut in_example = false;
+    for (index, line) in lines.iter().enumerate().skip(first + 1) {
+        in_example ^= line.starts_with("//! ```");
+        let is_heading = line.starts_with("//! # ") && !in_example;
+        if is_heading || !line.starts_with("//!") {
+            return first..index;
+        }
+    }
+    first..lines.len()
 }
 
 /// With the empty line before it.
@@ -117,6 +123,8 @@ mod tests {
         let text = "//! A.\n//!\n//! # B\n//!\n//! b\n//!\n//! # C\n//! c\n\nmod a;\n";
         assert_eq!(found(text, "//! # B"), "//! # B\n//!\n//! b\n//!");
         assert_eq!(found(text, "//! # C"), "//! # C\n//! c");
+        let text = "//! # A\n//! ```\n//! # Ok::<(), Error>(())\n//! ```\n//! # B\n";
+        assert_eq!(found(text, "//! # A").lines().count(), 4);
     }
 
     #[test]
