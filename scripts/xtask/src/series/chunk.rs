@@ -23,13 +23,20 @@ pub fn find(lines: &[&str], start: &str) -> Result<Range<usize>, String> {
     })
 }
 
-/// Without the part, no empty line may follow another, or end a block.
+/// Without the part, no empty line may follow another, or begin or end a block.
 fn with_gap(lines: &[&str], part: Range<usize>) -> Range<usize> {
-    let is_gap = |line: usize| lines.get(line).is_none_or(|line| line.is_empty());
-    let is_end = lines
-        .get(part.end)
-        .is_some_and(|line| line.trim_start().starts_with('}'));
-    match part.start > 0 && is_gap(part.start - 1) && (is_gap(part.end) || is_end) {
+    let line = |index: usize| lines.get(index).copied().unwrap_or_default();
+    let before = if part.start > 0 {
+        line(part.start - 1)
+    } else {
+        ""
+    };
+    let after = line(part.end);
+    if before.ends_with('{') && after.is_empty() {
+        return part.start..part.end + 1;
+    }
+    let ends = after.is_empty() || after.trim_start().starts_with('}');
+    match part.start > 0 && before.is_empty() && ends {
         true => part.start - 1..part.end,
         false => part,
     }
@@ -115,7 +122,7 @@ mod tests {
             "\n    /// C.\n    #[x]\n    fn c() {\n    }"
         );
         assert_eq!(found(text, "mod d;"), "\nmod d;");
-        assert_eq!(found(text, "fn b()"), "    fn b() {}");
+        assert_eq!(found(text, "fn b()"), "    fn b() {}\n");
     }
 
     #[test]
