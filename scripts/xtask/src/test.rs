@@ -19,6 +19,7 @@ use crate::check_patches;
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::guest::Lab;
+use crate::matrix;
 use crate::report::{Entry, Report};
 use crate::run::{QEMU_BAR, UML_BAR};
 use crate::scenario::{self, Boot, Platform};
@@ -90,6 +91,9 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
         let series = &patches.series.repository.dir;
         let sent = send_test::check(ctx, Some(&tools), &source, &patches.dir, series)?;
         results.extend(sent.1);
+    }
+    if filter.0.is_none() {
+        results.push(matrix::left_out(ctx, &tree));
     }
     results.retain(|entry| filter.wants(&entry.name) || !entry.ok);
     if results.is_empty() {

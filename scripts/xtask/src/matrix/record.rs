@@ -95,6 +95,29 @@ pub fn kept(ctx: &Context, names: &[String], inputs: &str) -> Option<Vec<Entry>>
         .collect()
 }
 
+/// What is kept, in a sentence, for who does not run the matrix.
+pub fn summary(repo: &Path, tree: &str) -> String {
+    describe(&load(repo), tree)
+}
+
+fn describe(records: &[Record], tree: &str) -> String {
+    let good = records.iter().filter(|record| record.is_good()).count();
+    let current = records
+        .iter()
+        .filter(|record| record.of.tree == tree)
+        .count();
+    let days = records
+        .iter()
+        .map(|record| record.of.date.split('T').next().unwrap_or_default());
+    match days.max() {
+        None => "no result of it is kept".into(),
+        Some(day) => format!(
+            "{} results are kept, the last of {day}: {good} good, {current} of exactly this tree",
+            records.len()
+        ),
+    }
+}
+
 /// Puts new results in the place of those of the same names.
 pub fn keep(ctx: &Context, new: Vec<Record>) -> Result<()> {
     let merged = merge(load(&ctx.repo), new);
@@ -159,5 +182,27 @@ mod tests {
         assert!(kept("a", "2").is_none());
         assert!(kept("b", "1").is_none());
         assert!(kept("c", "1").is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_told_with_its_day() {
+        let of = |date: &str, tree: &str| Subject {
+            date: date.into(),
+            tree: tree.into(),
+            ..Subject::default()
+        };
+        let good = Entry::new("a").pass(1.0, "objects", "");
+        let records = [
+            Record::new(&good, &of("2026-01-02T00:00:00Z", "old")),
+            Record::new(
+                &Entry::new("b").fail("x"),
+                &of("2026-01-03T00:00:00Z", "new"),
+            ),
+        ];
+        assert_eq!(
+            describe(&records, "new"),
+            "2 results are kept, the last of 2026-01-03: 1 good, 1 of exactly this tree"
+        );
+        assert_eq!(describe(&[], "new"), "no result of it is kept");
     }
 }
