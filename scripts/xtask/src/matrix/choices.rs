@@ -58,6 +58,12 @@ pub const GLOBAL: &[Choice] = &[
     ("RUST_DEBUG_ASSERTIONS", "nny"),
     ("RUST_OVERFLOW_CHECKS", "yn"),
     ("RUST_BITMAP_HARDENED", "yn"),
+    ("IOMMU_SUPPORT", "yn"),
+    ("DMA_API_DEBUG", "nny"),
+    ("DEBUG_FS", "yn"),
+    ("PROC_FS", "yyn"),
+    ("SYSFS", "yyyn"),
+    ("TTY", "yn"),
 ];
 
 /// One of each row is on.
@@ -114,10 +120,4 @@ pub const LOCAL: &[Choice] = &[
     ("SAMPLE_RUST_DRIVER_FAUX", "ymn"),
     ("SAMPLE_RUST_DRIVER_PCI", "ymn"),
     ("SAMPLE_RUST_DMA", "ymn"),
-    ("IOMMU_SUPPORT", "yn"),
-    ("DMA_API_DEBUG", "nny"),
-    ("DEBUG_FS", "yn"),
-    ("PROC_FS", "yyn"),
-    ("SYSFS", "yyyn"),
-    ("TTY", "yn"),
 ];
