@@ -99,7 +99,7 @@ fn libclang_dir(clang: &Path) -> Option<PathBuf> {
         .find(|dir| holds_libclang(dir))
 }
 
-fn holds_libclang(dir: &Path) -> bool {
+pub fn holds_libclang(dir: &Path) -> bool {
     let Ok(entries) = dir.read_dir() else {
         return false;
     };

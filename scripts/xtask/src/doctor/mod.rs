@@ -24,6 +24,7 @@ use anyhow::Result;
 
 pub use apt::unpack;
 pub use arm64::Arm64;
+pub use llvm::holds_libclang;
 pub use mail_tools::MailTools;
 pub use need::Need;
 pub use version::Version;

@@ -5,13 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, Context as _, Result};
 
 use super::roots::{self, Release, Root};
 use crate::assemble::Tree;
 use crate::command::Command;
 use crate::context::Context;
-use crate::doctor::{Toolchain, Version};
+use crate::doctor::{holds_libclang, Toolchain, Version};
 
 /// Where Debian's ccache has links of the compilers' names to itself.
 const CCACHE: &str = "/usr/lib/ccache";
@@ -135,13 +135,15 @@ fn inside(ctx: &Context, tree: &Tree, release: Release, llvm: &str) -> Result<To
     })
 }
 
-/// Where the root's own clang keeps its library, as seen from inside.
+/// Where the root keeps the library that bindgen loads, as seen from inside.
 fn libclang(root: &Root) -> Result<String> {
-    let clang = fs::read_link(root.dir.join("usr/bin/clang"));
-    let inside = clang.map(|link| Path::new("/usr/bin").join(link));
-    let lib: Option<PathBuf> = inside
-        .ok()
-        .and_then(|path| Some(path.parent()?.parent()?.join("lib")));
-    lib.map(|lib| lib.display().to_string())
-        .ok_or_else(|| anyhow!("{} has no clang", root.dir.display()))
+    let releases = root.dir.join("usr/lib");
+    let entries = fs::read_dir(&releases).with_context(|| releases.display().to_string())?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let lib = names
+        .filter(|name| name.to_string_lossy().starts_with("llvm-"))
+        .map(|name| Path::new("usr/lib").join(name).join("lib"))
+        .find(|lib| holds_libclang(&root.dir.join(lib)));
+    lib.map(|lib| format!("/{}", lib.display()))
+        .ok_or_else(|| anyhow!("{} has no libclang", root.dir.display()))
 }
