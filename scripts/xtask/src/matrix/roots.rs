@@ -55,9 +55,9 @@ const PASSED_ON: &[&str] = &[
 /// Mounts what programs need, with the kernel source read-only, then starts one
 /// in the directory that it was called in. Paths are the same inside.
 const ENTER: &str = r#"set -e
-root=$1 cache=$2 tree=$3 tmp=$4 here=$PWD
-shift 4
-for dir in /proc /sys /dev "$tmp" "$cache"; do
+root=$1 cache=$2 tree=$3 tmp=$4 repo=$5 here=$PWD
+shift 5
+for dir in /proc /sys /dev "$tmp" "$repo" "$cache"; do
 	mkdir -p "$root$dir"
 	mount --rbind "$dir" "$root$dir"
 done
@@ -188,6 +188,7 @@ impl Root {
             path(&ctx.cache),
             path(&tree.dir),
             path(&std::env::temp_dir()),
+            path(&ctx.repo),
         ];
         fixed.chain(paths).collect()
     }
