@@ -116,7 +116,7 @@ pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
         );
     }
     let before = match &posting.since {
-        Some(since) => Some(earlier(ctx, &source, since, posting.version)?),
+        Some(since) => Some(earlier(ctx, &source, since, posting)?),
         None => None,
     };
     let stage = ctx.ui.stage("patches");
@@ -149,8 +149,13 @@ pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
 }
 
 /// The series as it was at another commit of this checkout.
-fn earlier(ctx: &Context, source: &Source, since: &str, version: u32) -> Result<Vec<TopicCommits>> {
-    if version < 2 {
+fn earlier(
+    ctx: &Context,
+    source: &Source,
+    since: &str,
+    posting: &Posting,
+) -> Result<Vec<TopicCommits>> {
+    if posting.version < 2 {
         bail_help!(
             "SINCE= compares with an earlier posting",
             "say which one this is: V=2"
@@ -184,8 +189,8 @@ fn earlier(ctx: &Context, source: &Source, since: &str, version: u32) -> Result<
         bail_help!(format!("{since} declares no series"), advice);
     }
     let options = Options {
-        version: version - 1,
-        signoff: false,
+        version: posting.version - 1,
+        signoff: posting.signoff,
     };
     Ok(series::make(ctx, old.path(), source, options)?.topics)
 }
