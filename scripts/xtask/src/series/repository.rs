@@ -73,7 +73,7 @@ impl Repository {
             base_is_public: source.own && source.dir.join(".git").exists(),
         };
         let stamp = repository.dir.join("base.json");
-        let wanted = Self::base_stamp(source, listing);
+        let wanted = repository.base_stamp(source, listing)?;
         if stamp::read::<String>(&stamp).as_ref() != Some(&wanted) {
             stage.message("storing the pristine source in git, once");
             repository.create()?;
@@ -88,10 +88,13 @@ impl Repository {
     }
 
     /// Names what the base was made from.
-    fn base_stamp(source: &Source, listing: &Listing) -> String {
+    fn base_stamp(&self, source: &Source, listing: &Listing) -> Result<String> {
         let mut fingerprint = Fingerprint::default();
         fingerprint.add(source.identity()).add(name_of(listing));
-        fingerprint.finish()
+        if self.base_is_public {
+            fingerprint.add(git_of(source, &["rev-parse", "HEAD"])?);
+        }
+        Ok(fingerprint.finish())
     }
 
     pub fn git(&self, args: &[&str]) -> Result<String> {
@@ -118,15 +121,7 @@ impl Repository {
 
     /// The user's own repository has the source: its HEAD, if that is all there is.
     fn borrow_base(&self, source: &Source) -> Result<()> {
-        let git = |args: &[&str]| {
-            let safe = format!("safe.directory={}", source.dir.display());
-            Command::new("git")
-                .args(["-c", &safe])
-                .args(args)
-                .dir(&source.dir)
-                .output()
-        };
-        if !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
+        if !git_of(source, &["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
             bail_help!(
                 format!(
                     "{} has changes that are not committed",
@@ -135,15 +130,18 @@ impl Repository {
                 "patches need a base that others have: commit or stash the changes there"
             );
         }
-        let objects = git(&[
-            "rev-parse",
-            "--path-format=absolute",
-            "--git-path",
-            "objects",
-        ])?;
+        let objects = git_of(
+            source,
+            &[
+                "rev-parse",
+                "--path-format=absolute",
+                "--git-path",
+                "objects",
+            ],
+        )?;
         let alternates = self.dir.join("objects/info/alternates");
         fs::write(&alternates, objects).with_context(|| alternates.display().to_string())?;
-        let head = git(&["rev-parse", "HEAD"])?;
+        let head = git_of(source, &["rev-parse", "HEAD"])?;
         self.git(&["update-ref", BASE, head.trim()]).map(|_| ())
     }
 
@@ -268,6 +266,16 @@ impl Repository {
             false => Err(anyhow!("git fast-import failed ({status})")),
         }
     }
+}
+
+/// git in the user's own repository, which may belong to another user.
+fn git_of(source: &Source, args: &[&str]) -> Result<String> {
+    let safe = format!("safe.directory={}", source.dir.display());
+    Command::new("git")
+        .args(["-c", &safe])
+        .args(args)
+        .dir(&source.dir)
+        .output()
 }
 
 /// git that reads no configuration but the repository's.
