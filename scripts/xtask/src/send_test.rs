@@ -53,6 +53,9 @@ pub struct Options {
 pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     let patches = absolute(options.patches.as_deref(), ctx.out.join("patches"))?;
     let series = absolute(options.series.as_deref(), ctx.cache.join("series.git"))?;
+    // Before anything is installed for nothing.
+    topic::read_all(&patches)?;
+    check_series(&series)?;
     let needs: &[Need] = match options.no_build {
         true => &[Need::Source],
         false => &[Need::Source, Need::Kernel],

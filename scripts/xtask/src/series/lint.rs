@@ -97,4 +97,64 @@ mod tests {
                     --- a/y\n+++ b/y\n@@ -4,2 +4 @@\n";
         assert_eq!(removed(diff), [("x".into(), 3, 1), ("y".into(), 4, 2)]);
     }
+
+    /// A repository with a commit for each content of one file, the first as base.
+    fn repository(dir: &std::path::Path, contents: &[String]) -> (Repository, Vec<Commit>) {
+        let git = |args: &[&str]| {
+            let git = super::super::isolated_git().dir(dir);
+            git.args(["-c", "user.name=a", "-c", "user.email=a@b"])
+                .args(args)
+                .output()
+                .unwrap()
+        };
+        git(&["init", "--quiet"]);
+        let mut ids = Vec::new();
+        for content in contents {
+            std::fs::write(dir.join("file"), content).unwrap();
+            git(&["add", "file"]);
+            git(&["commit", "--quiet", "-m", "x"]);
+            ids.push(git(&["rev-parse", "HEAD"]).trim().to_owned());
+        }
+        let commit = |id: &String| Commit {
+            id: id.clone(),
+            subject: "x".into(),
+            kind: Kind::Core,
+        };
+        let repository = Repository {
+            dir: dir.join(".git"),
+            base: ids[0].clone(),
+            base_is_public: false,
+        };
+        (repository, ids[1..].iter().map(commit).collect())
+    }
+
+    fn checked(contents: &[&str]) -> Vec<Result<()>> {
+        let dir = tempfile::tempdir().unwrap();
+        let contents: Vec<_> = contents.iter().map(|text| text.to_string()).collect();
+        let (repository, commits) = repository(dir.path(), &contents);
+        commits
+            .iter()
+            .map(|commit| check(&repository, commit))
+            .collect()
+    }
+
+    #[test]
+    fn only_lines_of_linux_may_be_edited() {
+        let linux = checked(&["a\nb\n", "a\nb\nours\n", "A\nb\nours\n"]);
+        assert!(linux.iter().all(Result::is_ok));
+        let ours = checked(&["a\nb\n", "a\nb\nours\n", "a\nb\nours too\n"]);
+        assert!(ours[0].is_ok());
+        let error = ours[1].as_ref().unwrap_err().to_string();
+        assert!(
+            error.contains("edits what an earlier one added: file"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn long_patches_are_refused() {
+        let long = "x\n".repeat(LIMIT as usize + 2);
+        assert!(checked(&["x\n", &long])[0].is_err());
+        assert!(checked(&["x\n", &long[4..]])[0].is_ok());
+    }
 }
