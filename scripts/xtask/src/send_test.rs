@@ -54,7 +54,7 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     let patches = absolute(options.patches.as_deref(), ctx.out.join("patches"))?;
     let series = absolute(options.series.as_deref(), ctx.cache.join("series.git"))?;
     // Before anything is installed for nothing.
-    topic::read_all(&patches)?;
+    let topics = topic::read_all(&patches)?;
     check_series(&series)?;
     let needs: &[Need] = match options.no_build {
         true => &[Need::Source],
@@ -64,7 +64,13 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     let source = source::ensure(ctx)?;
     let tools = (!options.no_build).then_some(&tools);
     let (machine, results) = check(ctx, tools, &source, &patches, &series)?;
-    Report::new(COMMAND, &source.kernel_version, &source, machine, &results).conclude(ctx, None)
+    let mails: usize = topics.iter().map(|topic| topic.letters.len()).sum();
+    let note = format!(
+        "{} threads, {mails} mails, sent to 127.0.0.1 only",
+        topics.len()
+    );
+    let report = Report::new(COMMAND, &source.kernel_version, &source, machine, &results);
+    report.conclude(ctx, Some(&note))
 }
 
 /// Sends the patches in one folder, made from one repository, and builds what
