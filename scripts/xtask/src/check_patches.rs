@@ -16,11 +16,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::assemble::{self, Tree};
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::patches::{self, Patches, Posting};
-use crate::report::{Entry, Report};
+use crate::report::{now, Entry, Report};
 use crate::series::Repository;
+use crate::source::{self, Source};
 use crate::stamp::{self, Fingerprint};
 use crate::ui::Stage;
 use apply::Maintainer;
@@ -47,26 +49,27 @@ struct Patch<'a> {
 pub fn run(ctx: &Context, again: bool) -> Result<()> {
     let started = Instant::now();
     let tools = doctor::ensure(ctx, NEEDS)?;
-    let (patches, mut results) = check(ctx, &tools, again)?;
+    let source = source::ensure(ctx)?;
+    let tree = assemble::ensure(ctx, &source)?;
+    let (_, mut results) = check(ctx, &tools, &source, &tree, again)?;
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     let time = Entry::new("check-patches.time").pass(minutes, "min", "all of this");
     results.push(time.at_most(TIME_BAR));
-    let source = &patches.source;
-    Report::new(
-        NAME,
-        &source.kernel_version,
-        source,
-        vec!["UML".into()],
-        &results,
-    )
-    .conclude(ctx, None)
+    let machine = vec!["UML".into()];
+    Report::new(NAME, &source.kernel_version, &source, machine, &results).conclude(ctx, None)
 }
 
 /// All results. A tree that was good with the same tools and configurations is
 /// not built again unless `again` asks for that.
-pub fn check(ctx: &Context, tools: &Toolchain, again: bool) -> Result<(Patches, Vec<Entry>)> {
-    let posting = Posting::default();
-    let patches = patches::make(ctx, &posting, &ctx.cache.join("mails"))?;
+pub fn check(
+    ctx: &Context,
+    tools: &Toolchain,
+    source: &Source,
+    work_tree: &Tree,
+    again: bool,
+) -> Result<(Patches, Vec<Entry>)> {
+    let mails = ctx.cache.join("mails");
+    let patches = patches::make(ctx, source, work_tree, &Posting::default(), &mails)?;
     let stage = ctx.ui.stage("check-patches");
     let repository = &patches.series.repository;
     let waivers = Waivers::read(&ctx.repo)?;
@@ -77,7 +80,7 @@ pub fn check(ctx: &Context, tools: &Toolchain, again: bool) -> Result<(Patches, 
     results.push(whole::equality(
         ctx,
         repository,
-        &patches.tree.dir,
+        &work_tree.dir,
         patches.series.tip(),
     )?);
     let mut builder = Builder::new(ctx, tools, repository, &stage)?;
@@ -86,14 +89,14 @@ pub fn check(ctx: &Context, tools: &Toolchain, again: bool) -> Result<(Patches, 
     let mut parent = repository.base.as_str();
     for (number, patch) in (1_u64..).zip(&all) {
         stage.message(patch.subject);
-        let complaints = waivers.check(&patches.tree.dir, patch.mail)?;
+        let complaints = waivers.check(&work_tree.dir, patch.mail)?;
         let mut entry = Entry::new(&patch.name);
         entry = match (complaints.is_empty(), known.since(&patch.tree)) {
             (false, _) => entry
                 .fail(format!("checkpatch: {}", complaints[0]))
                 .excerpt(complaints),
             (true, Some(date)) => {
-                entry.pass(1.0, "patch", format!("{}; built on {date}", patch.subject))
+                entry.pass(1.0, "patch", format!("{}; {KEPT}{date}", patch.subject))
             }
             (true, None) => {
                 let entry = built(entry, &mut builder, repository, parent, patch)?;
@@ -258,8 +261,7 @@ impl Known {
     }
 
     fn add(&mut self, tree: &str) -> Result<()> {
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        self.dates.insert(self.name(tree), now.to_string());
+        self.dates.insert(self.name(tree), now());
         stamp::write(&self.path, &self.dates)
     }
 

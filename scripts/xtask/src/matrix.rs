@@ -26,7 +26,7 @@ use crate::bail_help;
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::process_group::check_interrupt;
-use crate::report::{table, Entry, Report};
+use crate::report::{now, table, Entry, Report};
 use crate::source::{self, Source};
 use crate::stamp::Fingerprint;
 use cell::Cell;
@@ -162,9 +162,7 @@ impl Bench<'_> {
             .add(&tools.summary)
             .add(cell.configuration(self.ctx)?);
         Ok(Subject {
-            date: jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%SZ")
-                .to_string(),
+            date: now(),
             kernel_source: self.source.package.clone(),
             tools: tools.summary.clone(),
             tree: self.tree.digest.clone(),

@@ -60,14 +60,15 @@ pub struct Patches {
     pub series: Series,
     pub dir: PathBuf,
     pub threads: Vec<Thread>,
-    pub source: Source,
-    pub tree: Tree,
 }
 
 /// The command `patches`.
 pub fn run(ctx: &Context, posting: &Posting) -> Result<()> {
     let started = Instant::now();
-    let patches = make(ctx, posting, &ctx.out.join("patches"))?;
+    doctor::ensure(ctx, &[Need::Source])?;
+    let source = source::ensure(ctx)?;
+    let tree = assemble::ensure(ctx, &source)?;
+    let patches = make(ctx, &source, &tree, posting, &ctx.out.join("patches"))?;
     let seconds = started.elapsed().as_secs_f64();
     let mut results: Vec<_> = patches
         .threads
@@ -83,32 +84,28 @@ pub fn run(ctx: &Context, posting: &Posting) -> Result<()> {
             .pass(seconds, "s", "with a warm cache")
             .at_most(20.0),
     );
-    let source = &patches.source;
-    let report = Report::new(
-        "patches",
-        &source.kernel_version,
-        source,
-        Vec::new(),
-        &results,
-    );
-    report.write(ctx)?;
+    let release = &source.kernel_version;
+    Report::new("patches", release, &source, Vec::new(), &results).write(ctx)?;
     conclude(ctx, posting, &patches);
     Ok(())
 }
 
 /// Writes the mails of each topic into a directory of `out`.
-pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
+pub fn make(
+    ctx: &Context,
+    source: &Source,
+    tree: &Tree,
+    posting: &Posting,
+    out: &Path,
+) -> Result<Patches> {
     if posting.version == 0 {
         bail_help!("there is no posting 0", "the first is V=1");
     }
-    doctor::ensure(ctx, &[Need::Source])?;
-    let source = source::ensure(ctx)?;
-    let tree = assemble::ensure(ctx, &source)?;
     let options = Options {
         version: posting.version,
         signoff: posting.signoff,
     };
-    let series = series::make(ctx, &ctx.repo, &source, options)?;
+    let series = series::make(ctx, &ctx.repo, source, options)?;
     if posting.signoff && series.identity.is_placeholder {
         bail_help!(
             "SIGNOFF=1: git does not know who you are",
@@ -116,7 +113,7 @@ pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
         );
     }
     let before = match &posting.since {
-        Some(since) => Some(earlier(ctx, &source, since, posting)?),
+        Some(since) => Some(earlier(ctx, source, since, posting)?),
         None => None,
     };
     let stage = ctx.ui.stage("patches");
@@ -133,7 +130,7 @@ pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
             ctx,
             posting,
             series: &series,
-            source: &source,
+            source,
             tree: &tree.dir,
         };
         threads.push(maker.thread(&out.join(&topic.name), topic, declared, before)?);
@@ -143,8 +140,6 @@ pub fn make(ctx: &Context, posting: &Posting, out: &Path) -> Result<Patches> {
         series,
         dir: out.to_owned(),
         threads,
-        source,
-        tree,
     })
 }
 

@@ -127,6 +127,12 @@ impl std::fmt::Display for Counts {
     }
 }
 
+/// The time as results tell it.
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// What the results are of.
 #[derive(Serialize)]
 pub struct Report<'a> {
@@ -150,9 +156,7 @@ impl<'a> Report<'a> {
             command,
             kernel: kernel.into(),
             kernel_source: source.package.clone(),
-            date: jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%SZ")
-                .to_string(),
+            date: now(),
             machine,
             results,
         }

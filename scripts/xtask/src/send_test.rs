@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::assemble::{self, Tree};
 use crate::bail_help;
 use crate::context::Context;
 use crate::doctor::{self, MailTools, Need, Toolchain};
 use crate::process_group::check_interrupt;
 use crate::report::{Counts, Entry, Report};
-use crate::source::{self, Source};
+use crate::source;
 use crate::stamp;
 use crate::ui::Stage;
 use apply::Arrived;
@@ -62,8 +63,12 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     };
     let tools = doctor::ensure(ctx, needs)?;
     let source = source::ensure(ctx)?;
-    let tools = (!options.no_build).then_some(&tools);
-    let (machine, results) = check(ctx, tools, &source, &patches, &series)?;
+    let tree = match options.no_build {
+        true => None,
+        false => Some(assemble::ensure(ctx, &source)?),
+    };
+    let build_with = tree.as_ref().map(|tree| (&tools, tree));
+    let (machine, results) = check(ctx, build_with, &patches, &series)?;
     let mails: usize = topics.iter().map(|topic| topic.letters.len()).sum();
     let note = format!(
         "{} threads, {mails} mails, sent to 127.0.0.1 only",
@@ -74,11 +79,10 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
 }
 
 /// Sends the patches in one folder, made from one repository, and builds what
-/// arrives if there are tools for that. Also returns what sent them.
+/// arrives with the tools and the work tree for that. Also returns what sent them.
 pub fn check(
     ctx: &Context,
-    tools: Option<&Toolchain>,
-    source: &Source,
+    build_with: Option<(&Toolchain, &Tree)>,
     patches: &Path,
     series: &Path,
 ) -> Result<(Vec<String>, Vec<Entry>)> {
@@ -88,9 +92,11 @@ pub fn check(
     let mut post = Post::prepare(ctx, &mail_tools, series, &topics)?;
     let mut results = post.about_network();
     let applied = post.deliver(&mut results)?;
-    results.extend(match tools {
+    results.extend(match build_with {
         None => outcome::left_out("left out with --no-build"),
-        Some(tools) => outcome::build(ctx, tools, source, &post.repository, applied.as_deref())?,
+        Some((tools, tree)) => {
+            outcome::build(ctx, tools, tree, &post.repository, applied.as_deref())?
+        }
     });
     let machine = vec![format!("git {}", git_version(&post.office.cage)?)];
     Ok((machine, results))

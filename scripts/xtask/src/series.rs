@@ -4,6 +4,7 @@
 //! of our files, as commits on top of the pristine source.
 
 mod chunk;
+mod compare;
 mod cut;
 mod declaration;
 mod identity;
@@ -20,6 +21,7 @@ use crate::assemble::of_source;
 use crate::context::Context;
 use crate::source::Source;
 
+pub use compare::{differences, sparse_patterns, WORK_TREE_INDEX};
 pub use declaration::{Topic, DIR};
 pub use identity::Identity;
 pub use repository::{isolated_git, Repository, TopicCommits};
@@ -62,7 +64,7 @@ pub fn make(ctx: &Context, repo: &Path, source: &Source, options: Options) -> Re
     let declared = declaration::read(repo)?;
     let listing = of_source(source)?;
     let steps = cut::cut(repo, source, &listing, &declared)?;
-    let identity = Identity::of(repo)?;
+    let identity = Identity::of(repo);
     let repository = Repository::ensure(ctx, source, &listing, &stage)?;
     stage.message("committing");
     let topics = repository.commit(&steps, &identity, options)?;

@@ -86,10 +86,10 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     }
     results.extend(builds::run(ctx, &tools, &tree, &builds)?);
     if wants_patches {
-        let (patches, entries) = check_patches::check(ctx, &tools, false)?;
+        let (patches, entries) = check_patches::check(ctx, &tools, &source, &tree, false)?;
         results.extend(entries);
         let series = &patches.series.repository.dir;
-        let sent = send_test::check(ctx, Some(&tools), &source, &patches.dir, series)?;
+        let sent = send_test::check(ctx, Some((&tools, &tree)), &patches.dir, series)?;
         results.extend(sent.1);
     }
     if filter.0.is_none() {

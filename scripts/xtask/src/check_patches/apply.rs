@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use crate::command::Command;
-use crate::series::{isolated_git, Identity, Repository, TopicCommits};
+use crate::series::{isolated_git, sparse_patterns, Identity, Repository, TopicCommits};
 
 /// A checkout of the source in which only the files lie that the series touches.
 pub struct Maintainer {
@@ -23,8 +23,15 @@ impl Maintainer {
             .args(["clone", "--quiet", "--shared", "--no-checkout"])
             .args([&repository.dir, &this.dir.path().to_owned()])
             .run()?;
-        let touched = repository.git(&["diff", "--name-only", &repository.base, tip])?;
-        let patterns: String = touched.lines().map(|path| format!("/{path}\n")).collect();
+        let touched = repository.git(&[
+            "diff",
+            "--name-only",
+            "--no-renames",
+            "-z",
+            &repository.base,
+            tip,
+        ])?;
+        let patterns = sparse_patterns(&touched);
         this.git(&["config", "core.sparseCheckout", "true"])?;
         this.git(&["config", "user.name", &identity.name])?;
         this.git(&["config", "user.email", &identity.email])?;

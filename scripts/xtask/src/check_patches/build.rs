@@ -29,7 +29,7 @@ pub struct Setup {
     pub name: &'static str,
     fragments: &'static [&'static str],
     /// Always the same for one directory, or else make builds all anew.
-    args: &'static [&'static str],
+    pub args: &'static [&'static str],
 }
 
 pub const MODULES: Setup = Setup {

@@ -15,7 +15,7 @@ use crate::doctor::Toolchain;
 use crate::guest::uml;
 use crate::process_group::check_interrupt;
 use crate::report::Entry;
-use crate::series::{isolated_git, Repository};
+use crate::series::{differences, isolated_git, Repository, WORK_TREE_INDEX};
 use crate::test::judge_kunit_py;
 use crate::ui::Stage;
 
@@ -29,35 +29,27 @@ pub fn equality(
     tip: &str,
 ) -> Result<Entry> {
     let entry = Entry::new("check-patches.end-state");
-    // Kept, so that git does not read again what has not changed.
-    let index = ctx.cache.join("series.index");
-    let git = || {
+    let index = ctx.cache.join(WORK_TREE_INDEX);
+    let git = |args: &[&str]| {
         isolated_git()
             .env("GIT_INDEX_FILE", &index)
             .arg("--git-dir")
             .arg(&repository.dir)
             .arg("--work-tree")
             .arg(work_tree)
+            .args(args)
             .dir(work_tree)
     };
-    if !index.exists() {
-        git().args(["read-tree", tip]).run()?;
+    let different = differences(git, tip, &index)?;
+    if different.is_empty() {
+        let files = repository.git(&["ls-tree", "-r", "--name-only", tip])?;
+        let tree = repository.git(&["rev-parse", &format!("{tip}^{{tree}}")])?;
+        let count = files.lines().count() as f64;
+        return Ok(entry.pass(count, "files", format!("git tree {}", tree.trim())));
     }
-    git().args(["add", "--all", "--force", "."]).run()?;
-    let ours = git().arg("write-tree").output()?;
-    let theirs = repository.git(&["rev-parse", &format!("{tip}^{{tree}}")])?;
-    if ours == theirs {
-        let files = repository
-            .git(&["ls-tree", "-r", "--name-only", tip])?
-            .lines()
-            .count();
-        return Ok(entry.pass(files as f64, "files", format!("git tree {}", ours.trim())));
-    }
-    let differ = repository.git(&["diff", "--stat", ours.trim(), theirs.trim()])?;
-    let differ = differ.lines().map(str::to_owned).collect();
     Ok(entry
         .fail("the patches do not make the assembled tree")
-        .excerpt(differ))
+        .excerpt(different))
 }
 
 /// The checks of the kernel's own make.
@@ -104,7 +96,7 @@ pub fn kunit_py(
         .arg("--kunitconfig")
         .arg(&wanted)
         .args(["--make_options", &format!("LLVM={}", tools.llvm)])
-        .args(["--make_options", "W=1", "--make_options", "CLIPPY=1"])
+        .args(BUILTIN.args.iter().flat_map(|arg| ["--make_options", arg]))
         // UML leaves its sockets there; by default in the home directory.
         .args([
             "--kernel_args",

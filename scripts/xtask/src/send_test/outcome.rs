@@ -6,13 +6,13 @@
 use anyhow::Result;
 
 use super::repository::Repository;
-use crate::assemble::{self, Tree};
+use crate::assemble::Tree;
 use crate::build::{self, Variant};
 use crate::context::Context;
 use crate::doctor::Toolchain;
 use crate::process_group::check_interrupt;
 use crate::report::Entry;
-use crate::source::Source;
+use crate::series;
 
 const SAME: &str = "send-test.work-tree";
 const BUILD: &str = "send-test.build.uml";
@@ -32,7 +32,7 @@ pub fn left_out(reason: &str) -> Vec<Entry> {
 pub fn build(
     ctx: &Context,
     tools: &Toolchain,
-    source: &Source,
+    tree: &Tree,
     repository: &Repository,
     applied: Option<&str>,
 ) -> Result<Vec<Entry>> {
@@ -43,10 +43,9 @@ pub fn build(
             Entry::new(BUILD).fail(reason),
         ]);
     };
-    let tree = assemble::ensure(ctx, source)?;
-    let same = compare(ctx, &tree, repository, applied)?;
+    let same = compare(ctx, tree, repository, applied)?;
     let built = match same.ok {
-        true => build_uml(ctx, tools, &tree)?,
+        true => build_uml(ctx, tools, tree)?,
         false => Entry::new(BUILD).fail("the work tree is not what the mails lead to"),
     };
     Ok(vec![same, built])
@@ -55,7 +54,7 @@ pub fn build(
 fn compare(ctx: &Context, tree: &Tree, repository: &Repository, applied: &str) -> Result<Entry> {
     let stage = ctx.ui.stage("work tree");
     stage.message("comparing each file with what the mails lead to");
-    let index = ctx.cache.join("send-test/work-tree.index");
+    let index = ctx.cache.join(series::WORK_TREE_INDEX);
     let different = repository.differences(&tree.dir, applied, &index)?;
     let entry = Entry::new(SAME);
     let entry = match different.first() {

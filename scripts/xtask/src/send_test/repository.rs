@@ -15,6 +15,7 @@ use super::topic::Topic;
 use crate::bail_help;
 use crate::command::Command;
 use crate::process_group::check_interrupt;
+use crate::series;
 
 /// The pristine kernel, in the repository of the series.
 const BASE: &str = "refs/heads/base";
@@ -80,8 +81,7 @@ impl Repository {
         let touched = self
             .git(&["diff", "--name-only", "--no-renames", "-z", base, last])
             .output()?;
-        let patterns: Vec<_> = touched.split_terminator('\0').map(pattern).collect();
-        self.write("info/sparse-checkout", &(patterns.join("\n") + "\n"))?;
+        self.write("info/sparse-checkout", &series::sparse_patterns(&touched))?;
         self.git(&["config", "core.sparseCheckout", "true"]).run()?;
         self.start(0)
     }
@@ -157,26 +157,7 @@ impl Repository {
                 .dir(work)
                 .limit(TREE_LIMIT)
         };
-        // Left behind by a run that was ended; only one runs at a time.
-        crate::stamp::remove(&index.with_extension("index.lock"))?;
-        let read = match index.exists() {
-            true => git(&["read-tree", "-m", tree]).run(),
-            false => git(&["read-tree", tree]).run(),
-        };
-        // An index that cannot be used is not worth more than its time.
-        if read.is_err() {
-            check_interrupt()?;
-            crate::stamp::remove(index)?;
-            git(&["read-tree", tree]).run()?;
-        }
-        // Fails where files differ; which they are is asked next.
-        let _ = git(&["update-index", "-q", "--refresh"]).output();
-        check_interrupt()?;
-        let changed = git(&["diff-files", "--name-only", "--no-renames", "-z"]).output()?;
-        let extra = git(&["ls-files", "--others", "-z"]).output()?;
-        let names = changed.split_terminator('\0');
-        let names = names.chain(extra.split_terminator('\0'));
-        Ok(names.map(str::to_owned).collect())
+        series::differences(git, tree, index)
     }
 
     fn git(&self, args: &[&str]) -> Command {
@@ -192,16 +173,6 @@ impl Repository {
         let path = self.dir.join(".git").join(name);
         crate::stamp::write_atomically(&path, text.as_bytes(), 0o644)
     }
-}
-
-/// Matches just this file.
-fn pattern(path: &str) -> String {
-    let special = |c: char| "*?[\\".contains(c);
-    let quoted: String = path
-        .chars()
-        .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
-        .collect();
-    format!("/{quoted}")
 }
 
 #[cfg(test)]
@@ -272,11 +243,5 @@ mod tests {
         let made = Repository::make(&cage(), &dir.path().join("am"), &series, &[topic]);
         let error = made.err().unwrap().to_string();
         assert!(error.contains("no refs/series/10-topic/v7"), "{error}");
-    }
-
-    #[test]
-    fn patterns_match_one_file() {
-        assert_eq!(pattern("rust/kernel/virtio.rs"), "/rust/kernel/virtio.rs");
-        assert_eq!(pattern("a[1]*"), "/a\\[1]\\*");
     }
 }

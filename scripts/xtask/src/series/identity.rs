@@ -4,8 +4,6 @@
 
 use std::path::Path;
 
-use anyhow::Result;
-
 use crate::command::Command;
 
 /// As git knows the submitter.
@@ -19,14 +17,14 @@ pub struct Identity {
 
 impl Identity {
     /// From the submitter's git configuration.
-    pub fn of(repo: &Path) -> Result<Self> {
+    pub fn of(repo: &Path) -> Self {
         let get = |key: &str| {
             let said = Command::new("git").args(["config", key]).dir(repo).output();
             said.ok()
                 .map(|said| said.trim().to_owned())
                 .filter(|said| !said.is_empty())
         };
-        Ok(match (get("user.name"), get("user.email")) {
+        match (get("user.name"), get("user.email")) {
             (Some(name), Some(email)) => Self {
                 name,
                 email,
@@ -37,7 +35,7 @@ impl Identity {
                 email: "submitter@example.invalid".into(),
                 is_placeholder: true,
             },
-        })
+        }
     }
 
     pub fn line(&self) -> String {
