@@ -4,10 +4,13 @@
 //! how far below it the time was.
 
 use std::fmt;
+use std::process::{Child, ExitStatus};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, Result};
+use anyhow::{anyhow, bail, Context as _, Result};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 /// For effects that the kernel offers no event for.
 const POLL: Duration = Duration::from_millis(5);
@@ -74,6 +77,38 @@ pub fn until<T>(
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Waits for the end of a child; says how long that took.
+pub fn ended(child: &mut Child, what: &str, limit: Duration) -> Result<(ExitStatus, Duration)> {
+    let started = Instant::now();
+    if let Some(status) = child.try_wait()? {
+        return Ok((status, started.elapsed()));
+    }
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).context("pidfd_open")?;
+    let timeout = Timespec::try_from(limit)?;
+    let ready = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout))?;
+    if ready == 0 {
+        bail!(
+            "{what} did not end within {} s; it is in {}",
+            limit.as_secs_f64(),
+            places(child.id())
+        );
+    }
+    Ok((child.wait()?, started.elapsed()))
+}
+
+/// Where the threads of a process are, those that only wait for another left out.
+fn places(process: u32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
+    let mut places: Vec<_> = tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|task| place(&task.path().to_string_lossy()))
+        .collect();
+    places.dedup();
+    places.join("; ")
 }
 
 /// Where in the kernel the task of this `/proc` directory is: the innermost

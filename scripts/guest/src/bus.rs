@@ -20,6 +20,8 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 const BUS: &str = "/sys/bus/virtio";
 /// `VIRTIO_ID_RNG` as the `device` attribute shows it.
 const RNG: &str = "0x0004";
+/// `VIRTIO_ID_BLOCK`, likewise.
+const BLOCK: &str = "0x0002";
 
 /// A device on the virtio bus, known by the transport that it sits on: its own
 /// name changes when it is plugged again.
@@ -31,12 +33,21 @@ pub struct Device {
 impl Device {
     /// The entropy devices, in the order in which the host listed them.
     pub fn rngs() -> Result<Vec<Self>> {
+        Self::of_kind(RNG)
+    }
+
+    /// The disks, likewise.
+    pub fn disks() -> Result<Vec<Self>> {
+        Self::of_kind(BLOCK)
+    }
+
+    fn of_kind(kind: &str) -> Result<Vec<Self>> {
         let path = format!("{BUS}/devices");
         let mut slots = Vec::new();
         for entry in fs::read_dir(&path).with_context(|| path.clone())? {
             let path = entry?.path();
             let id = fs::read_to_string(path.join("device")).unwrap_or_default();
-            if id.trim() == RNG {
+            if id.trim() == kind {
                 let device = path.canonicalize()?;
                 slots.push(
                     device
@@ -71,6 +82,11 @@ impl Device {
                 let number = name.strip_prefix("virtio");
                 number.is_some_and(|rest| rest.parse::<u32>().is_ok())
             })
+    }
+
+    /// A file of the device in sysfs, while it is plugged in.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.slot.join(self.on_bus()?).join(name))
     }
 
     /// The name of the slot, such as `0000:00:02.0`.
@@ -120,10 +136,12 @@ impl Device {
     }
 }
 
-/// Unbinds every entropy device.
+/// Unbinds every device that a driver of ours can have.
 pub fn release_all(limit: Duration) -> Result<()> {
-    Device::rngs()?
+    let devices = [Device::rngs()?, Device::disks()?];
+    devices
         .iter()
+        .flatten()
         .try_for_each(|device| device.unbind(limit))
 }
 

@@ -9,11 +9,13 @@
 mod boot;
 mod bounded;
 mod bus;
+mod disk;
 mod fips;
 mod hwrng;
 mod kmsg;
 mod module;
 mod params;
+mod program;
 mod reader;
 mod report;
 mod sanity;

@@ -2,7 +2,7 @@
 
 //! Loading and unloading kernel modules.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +47,15 @@ pub fn load(name: &str) -> Result<()> {
 
 /// As [`load`], for a module that does more than a driver when it is loaded.
 pub fn load_within(name: &str, limit: Duration) -> Result<()> {
+    insert(name, limit, c"")
+}
+
+/// As [`load`], with parameters.
+pub fn load_with(name: &str, params: &'static CStr) -> Result<()> {
+    insert(name, LIMIT, params)
+}
+
+fn insert(name: &str, limit: Duration, params: &'static CStr) -> Result<()> {
     if is_loaded(name) {
         return Ok(());
     }
@@ -54,7 +63,7 @@ pub fn load_within(name: &str, limit: Duration) -> Result<()> {
     let path = file(name);
     within(limit, &format!("insmod {name}"), move || {
         let file = File::open(&path).with_context(|| path.display().to_string())?;
-        finit_module(&file, c"", 0).with_context(|| format!("insmod {}", path.display()))
+        finit_module(&file, params, 0).with_context(|| format!("insmod {}", path.display()))
     })
 }
 

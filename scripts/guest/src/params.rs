@@ -47,6 +47,14 @@ impl Params {
         self.get("driver").unwrap_or(crate::bus::RUST_DRIVER)
     }
 
+    /// The same of disks.
+    pub fn disk_driver(&self) -> &str {
+        match self.is_control() {
+            true => crate::disk::C_DRIVER,
+            false => crate::disk::RUST_DRIVER,
+        }
+    }
+
     /// Whether this is the control: a kernel for that needs none of our modules.
     pub fn is_control(&self) -> bool {
         self.driver() != crate::bus::RUST_DRIVER

@@ -10,13 +10,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{anyhow, bail, ensure, Context as _, Result};
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::process::{pidfd_open, Pid, PidfdFlags};
+use anyhow::{anyhow, ensure, Context as _, Result};
 
-use crate::bounded::{place, until};
+use crate::bounded::{self, place, until};
 use crate::hwrng;
 
 /// The first argument that makes this binary a reader.
@@ -115,22 +113,7 @@ impl Reader {
 
     /// Waits for its end; says how long that took.
     pub fn ended(&mut self, limit: Duration) -> Result<(ExitStatus, Duration)> {
-        let started = Instant::now();
-        if let Some(status) = self.child.try_wait()? {
-            return Ok((status, started.elapsed()));
-        }
-        let pid = Pid::from_child(&self.child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
-        let timeout = Timespec::try_from(limit)?;
-        let ready = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout))?;
-        if ready == 0 {
-            let place = place(&self.task());
-            bail!(
-                "the reader did not end within {} s; it is in {place}",
-                limit.as_secs_f64()
-            );
-        }
-        Ok((self.child.wait()?, started.elapsed()))
+        bounded::ended(&mut self.child, "the reader", limit)
     }
 
     fn must_live(&mut self) -> Result<()> {

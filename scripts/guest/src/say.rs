@@ -3,10 +3,14 @@
 //! Speaking to the host.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::sync::OnceLock;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
-use protocol::Event;
+use anyhow::{anyhow, bail, Context as _, Result};
+use protocol::{Ask, Event};
+
+use crate::bounded::within;
 
 /// Alert: a level that reaches every console.
 const LEVEL: &str = "<1>";
@@ -35,4 +39,29 @@ pub fn note(text: impl Into<String>) {
 /// Asks the host to act.
 pub fn await_host(what: &str) {
     event(&Event::Await { what: what.into() });
+}
+
+/// Asks the host to act, and waits for its answer.
+pub fn ask(ask: Ask) -> Result<u64> {
+    static CONSOLE: Mutex<Option<BufReader<File>>> = Mutex::new(None);
+    const LIMIT: Duration = Duration::from_secs(30);
+    const PATH: &str = "/dev/console";
+    within(LIMIT, &format!("the host, asked to {ask:?},"), move || {
+        let mut console = CONSOLE.lock().map_err(|_| anyhow!("a reader panicked"))?;
+        if console.is_none() {
+            *console = Some(BufReader::new(File::open(PATH).context(PATH)?));
+        }
+        event(&Event::Ask(ask));
+        let mut line = String::new();
+        while let Some(console) = console.as_mut() {
+            line.clear();
+            if console.read_line(&mut line).context(PATH)? == 0 {
+                break;
+            }
+            if let Some(answer) = protocol::read_answer(&line) {
+                return answer.map_err(|why| anyhow!("the host {why}"));
+            }
+        }
+        bail!("the host hung up")
+    })
 }

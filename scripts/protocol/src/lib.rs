@@ -7,6 +7,7 @@
 //! prefix (a timestamp, the end of somebody's unfinished line) and a carriage
 //! return.
 
+pub mod disk;
 pub mod splat;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,13 @@ pub enum Event {
     Note { text: String },
     /// The host is to act; the guest watches for the effect.
     Await { what: String },
+    /// The host is to act and to answer on the console, see [`answer`].
+    Ask(Ask),
+    /// What a disk must hold in the end: what the host put there, and over it the
+    /// first of the writes that follow from a seed.
+    Holds { disk: usize, seed: u64, writes: u64 },
+    /// So many times something was stored for good.
+    Stored { count: u64 },
     /// The last word: the guest powers off.
     Done { passed: u32, failed: u32 },
 }
@@ -45,6 +53,44 @@ pub struct Outcome {
     pub unit: String,
     pub ok: bool,
     pub detail: String,
+}
+
+/// What the host can do with disks, by their numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Ask {
+    Resize {
+        disk: usize,
+        kib: u64,
+    },
+    Unplug {
+        disk: usize,
+    },
+    Plug {
+        disk: usize,
+    },
+    /// How many flushes the device was asked for.
+    Flushes {
+        disk: usize,
+    },
+    /// How much room the image takes, in KiB.
+    Allocated {
+        disk: usize,
+    },
+}
+
+/// The host's answer to an [`Ask`], as a line: a number, or why there is none.
+pub fn answer(answer: Result<u64, String>) -> String {
+    match answer {
+        Ok(number) => format!("@host {number}"),
+        Err(why) => format!("@host cannot: {}", why.replace('\n', " ")),
+    }
+}
+
+/// The other way round; `None` for a line that is no answer.
+pub fn read_answer(line: &str) -> Option<Result<u64, String>> {
+    let (_, said) = line.trim_end().split_once("@host ")?;
+    Some(said.parse().map_err(|_| said.to_owned()))
 }
 
 /// The request to end the back end of the first device.
@@ -71,9 +117,7 @@ fn shorten(event: &mut Event, excess: usize) -> bool {
         Event::Result(outcome) => &mut outcome.detail,
         Event::Skip { reason, .. } => reason,
         Event::Note { text } => text,
-        Event::Begin { .. } | Event::Loading { .. } | Event::Await { .. } | Event::Done { .. } => {
-            return false
-        }
+        _ => return false,
     };
     let Some(last) = text.char_indices().next_back() else {
         return false;
@@ -124,6 +168,13 @@ mod tests {
             Event::Await {
                 what: KILL_BACKEND.into(),
             },
+            Event::Ask(Ask::Resize { disk: 1, kib: 64 }),
+            Event::Holds {
+                disk: 0,
+                seed: 1,
+                writes: 9,
+            },
+            Event::Stored { count: 7 },
             Event::Done {
                 passed: 3,
                 failed: 0,
@@ -134,6 +185,14 @@ mod tests {
             assert!(!line.contains('\n'), "{line}");
             assert_eq!(decode(&line).unwrap().unwrap(), event);
         }
+    }
+
+    #[test]
+    fn answers_are_read() {
+        assert_eq!(read_answer(&answer(Ok(5))), Some(Ok(5)));
+        let why = read_answer("@host cannot: no\nway\n").unwrap();
+        assert!(why.is_err());
+        assert_eq!(read_answer("random line"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ pub struct Command {
     dir: Option<PathBuf>,
     log: Option<PathBuf>,
     limit: Option<Duration>,
+    listens: bool,
 }
 
 impl Command {
@@ -46,6 +47,7 @@ impl Command {
             dir: None,
             log: None,
             limit: None,
+            listens: false,
         }
     }
 
@@ -103,6 +105,12 @@ impl Command {
     /// Kills the program, and all that it started, after `limit`.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Lets [`Running::tell`] write to its standard input; else that is empty.
+    pub fn listens(mut self) -> Self {
+        self.listens = true;
         self
     }
 
@@ -171,7 +179,10 @@ impl Command {
         let (reader, writer) = nix::unistd::pipe().context("pipe")?;
         let mut command = self.prepare();
         command.stdout(writer.try_clone()?).stderr(writer);
-        let group = ProcessGroup::spawn(&mut command)
+        if self.listens {
+            command.stdin(Stdio::piped());
+        }
+        let mut group = ProcessGroup::spawn(&mut command)
             .with_context(|| format!("cannot run {}", self.name()))?;
         // The writing ends that this process holds close here, so that the
         // reader sees the end of the output when the children end.
@@ -179,6 +190,7 @@ impl Command {
         let lines = read_lines(File::from(reader));
         Ok(Running {
             name: self.name(),
+            input: group.take_stdin(),
             group,
             lines,
             limit: self.limit,
@@ -261,6 +273,7 @@ pub enum Event {
 /// A program that runs; dropping it kills it and all that it started.
 pub struct Running {
     name: String,
+    input: Option<ChildStdin>,
     group: ProcessGroup,
     lines: Receiver<String>,
     limit: Option<Duration>,
@@ -293,6 +306,18 @@ impl Running {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.group.reap()
+    }
+
+    /// Writes a line to its standard input.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut();
+        let input = input.with_context(|| format!("{} does not listen", self.name))?;
+        writeln!(input, "{line}").with_context(|| format!("telling {}", self.name))
+    }
+
+    /// Ends the program without letting it notice.
+    pub fn end_at_once(&mut self) {
+        self.group.end_at_once();
     }
 
     /// Ends the program now.

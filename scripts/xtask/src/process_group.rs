@@ -3,7 +3,7 @@
 //! Process groups: what we start ends with us, also on Ctrl-C.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -87,6 +87,11 @@ impl ProcessGroup {
         Ok(group)
     }
 
+    /// What the leader reads, if it was given a pipe for that.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
     /// Whether the leader has ended. It is not reaped, so its number, which is
     /// the group's too, cannot be given to another process yet.
     pub fn has_exited(&self) -> Result<bool> {
@@ -102,6 +107,15 @@ impl ProcessGroup {
         let _ = killpg(self.leader(), Signal::SIGKILL);
         self.forget();
         self.child.wait().context("wait")
+    }
+
+    /// Ends the group at once, in the middle of whatever it does.
+    pub fn end_at_once(&mut self) {
+        if !self.reaped {
+            let _ = killpg(self.leader(), Signal::SIGKILL);
+            self.forget();
+            let _ = self.child.wait();
+        }
     }
 
     /// Asks the group to end, then makes it.

@@ -3,11 +3,17 @@
 //! What guests are booted for: on which machine, with which devices, which
 //! checks must come back, and which bars they have to clear.
 
+mod blk;
+mod disk;
 mod platform;
 
 use std::time::Duration;
 
+pub use blk::{blk, blk_backend_dies, blk_power_cut};
+pub use disk::Disk;
 pub use platform::Platform;
+
+use crate::guest::Cut;
 
 /// Where a device has its bytes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +74,9 @@ pub struct Boot {
     pub platform: Platform,
     pub scenario: &'static str,
     pub devices: Vec<Device>,
+    pub disks: Vec<Disk>,
+    /// Of QEMU's machines; user-mode Linux has one.
+    pub cpus: u32,
     /// `guest.KEY=VALUE` for the kernel command line.
     pub params: Vec<(&'static str, String)>,
     /// All that must be reported; what is missing counts as failed.
@@ -76,6 +85,10 @@ pub struct Boot {
     pub kunit: bool,
     /// Time in the guest is the number of instructions that it executed.
     pub counted: bool,
+    /// How often it is booted for its power to be cut, if it is for that.
+    pub power_cuts: Option<u64>,
+    /// When that happens.
+    pub cut: Option<Cut>,
     pub limit: Duration,
 }
 
@@ -88,11 +101,15 @@ impl Boot {
             platform,
             scenario,
             devices: Vec::new(),
+            disks: Vec::new(),
+            cpus: 2,
             params: Vec::new(),
             checks: Vec::new(),
             bars: Vec::new(),
             kunit: false,
             counted: false,
+            power_cuts: None,
+            cut: None,
             limit: Duration::from_secs(seconds),
         }
     }
@@ -106,6 +123,8 @@ impl Boot {
     pub fn full_name(&self, check: &str) -> String {
         let subject = match self.scenario {
             "kunit" | "cost" => self.scenario,
+            "cost-blk" => "cost",
+            scenario if scenario.starts_with("blk") => "blk",
             _ => "rng",
         };
         format!("{subject}.{}.{check}", self.platform.name())
@@ -114,8 +133,10 @@ impl Boot {
     /// The check that the host makes of each console.
     pub fn console_check(&self) -> String {
         match self.scenario {
-            "kunit" | "rng" | "cost" => CONSOLE.into(),
-            scenario => format!("{scenario}.{CONSOLE}"),
+            "kunit" | "rng" | "blk" | "cost" => CONSOLE.into(),
+            "cost-blk" => "blk-console".into(),
+            // The subject is part of the name in any case.
+            scenario => format!("{}.{CONSOLE}", scenario.trim_start_matches("blk-")),
         }
     }
 
@@ -151,10 +172,12 @@ impl Boot {
         if chosen.is_empty() {
             return None;
         }
-        // Only here are checks independent of each other, but for one pair.
-        if self.scenario == "rng" && chosen.len() < self.checks.len() {
-            if chosen.contains(&"fips") && !chosen.contains(&"read") {
-                chosen.push("read");
+        // Only here are checks independent of each other, but for these pairs.
+        if matches!(self.scenario, "rng" | "blk") && chosen.len() < self.checks.len() {
+            for (check, needs) in [("fips", "read"), ("image", "write")] {
+                if chosen.contains(&check) && !chosen.contains(&needs) {
+                    chosen.push(needs);
+                }
             }
             self.params.push(("only", chosen.join(",")));
             self.checks = chosen;
@@ -223,9 +246,28 @@ pub fn cost(platform: Platform, at_most: f64) -> Boot {
     };
     Boot {
         counted: true,
+        cpus: 1,
         checks: vec!["bytes", "request", "kernel-log"],
         bars: vec![bar("bytes"), bar("request")],
         ..Boot::new(platform, "cost", 180)
+    }
+}
+
+/// The instructions that reading a block takes with the Rust driver and with the C driver: with one
+/// queue and with two, one request at a time and many.
+pub fn cost_blk(platform: Platform, at_most: f64) -> Boot {
+    let mut checks = vec!["blk-q1-d1", "blk-q1-d32", "blk-q2-d1", "blk-q2-d32"];
+    let bar = |check: &&'static str| Bar {
+        check,
+        limit: Limit::AtMost(at_most),
+    };
+    let bars = checks.iter().map(bar).collect();
+    checks.push("blk-kernel-log");
+    Boot {
+        counted: true,
+        checks,
+        bars,
+        ..Boot::new(platform, "cost-blk", 300)
     }
 }
 
@@ -331,6 +373,9 @@ mod tests {
         assert_eq!(kunit(Platform::Uml).full_name("a"), "kunit.uml.a");
         let boot = cost(Platform::Qemu, 1.0);
         assert_eq!(boot.full_name("bytes"), "cost.qemu.bytes");
+        let boot = cost_blk(Platform::Qemu, 1.0);
+        assert_eq!(boot.full_name(boot.checks[0]), "cost.qemu.blk-q1-d1");
+        assert_eq!(boot.console_check(), "blk-console");
     }
 
     #[test]

@@ -55,7 +55,8 @@ fn in_qemu(lab: &mut Lab, boot: &scenario::Boot) -> Result<()> {
     let accel = lab.accel_of(boot.platform)?;
     let bootable = lab.bootable(boot.platform.variant())?;
     // The keys that end QEMU stay with QEMU, all others go to the guest.
-    let command = qemu::command(lab.tools, bootable, boot, &accel).args([
+    let dir = tempfile::Builder::new().prefix("guest-").tempdir()?;
+    let command = qemu::command(lab.tools, bootable, boot, &accel, dir.path()).args([
         "-chardev",
         "stdio,id=console,mux=on,signal=off",
         "-serial",

@@ -29,6 +29,8 @@ use crate::source;
 const PAIRS: u32 = 5;
 /// What Rust may cost, with what C costs as 1.
 const COST_BAR: f64 = 1.02;
+/// The same for reading a block, with what the block layer costs both.
+const BLK_COST_BAR: f64 = 0.98;
 /// Names another driver to put through the tests: with `virtio_rng`, the C
 /// driver, they are shown to be fair.
 const DRIVER_ENV: &str = "RUST_VIRTIO_GUEST_DRIVER";
@@ -130,7 +132,14 @@ fn boots() -> Vec<Boot> {
     boots.push(scenario::slow(UmlDebug));
     boots.push(scenario::suspend(UmlDebug));
     boots.push(scenario::backend_dies(UmlDebug));
+    for platform in [Uml, UmlDebug, Qemu, QemuMmio] {
+        boots.push(scenario::blk(platform));
+    }
+    boots.push(scenario::blk_backend_dies(Uml));
+    boots.push(scenario::blk_backend_dies(UmlDebug));
+    boots.push(scenario::blk_power_cut(Uml));
     boots.push(scenario::cost(Qemu, COST_BAR));
+    boots.push(scenario::cost_blk(Qemu, BLK_COST_BAR));
     boots.push(scenario::throughput(Uml, PAIRS, UML_BAR));
     boots.push(scenario::throughput(Qemu, PAIRS, QEMU_BAR));
     boots
@@ -169,6 +178,9 @@ fn needs(boots: &[Boot], variants: &[Variant], builds: &[builds::Check]) -> Vec<
     let mut needs = vec![Need::Source, Need::Kernel];
     if !boots.is_empty() {
         needs.push(Need::Guest);
+    }
+    if boots.iter().any(|boot| !boot.disks.is_empty()) {
+        needs.push(Need::Disks);
     }
     if boots.iter().any(|boot| boot.platform.is_uml()) {
         needs.push(Need::Uml);

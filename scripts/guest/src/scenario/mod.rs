@@ -3,7 +3,9 @@
 //! What a guest can be asked to do: `guest.scenario=NAME`.
 
 mod backend_dies;
+mod blk;
 mod cost;
+mod cost_blk;
 mod kunit;
 mod leaks;
 mod rng;
@@ -26,18 +28,24 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
         "smoke" => return Ok(()),
         "kunit" => kunit::run(report)?,
         "cost" => cost::run(report),
+        "cost-blk" => cost_blk::run(report),
         "shell" => return shell::run(params),
         "throughput" => throughput::run(params, report)?,
         "rng" => rng::run(params, report)?,
         "slow" => slow::run(params, report)?,
         "suspend" => suspend::run(params, report)?,
         "backend-dies" => backend_dies::run(params, report)?,
+        "blk" => blk::run(params, report)?,
+        "blk-backend-dies" => blk::backend_dies::run(params, report)?,
+        "blk-power-cut" => blk::power_cut::load(params, report)?,
+        "blk-after-power-cut" => blk::power_cut::after(params, report)?,
         _ => bail!("there is no scenario {name}"),
     }
     // The checks of these scenarios bear no prefix.
     let last = match name {
-        "rng" | "kunit" | "cost" => "kernel-log".to_owned(),
-        _ => format!("{name}.kernel-log"),
+        "rng" | "blk" | "kunit" | "cost" => "kernel-log".to_owned(),
+        "cost-blk" => "blk-kernel-log".to_owned(),
+        _ => format!("{}.kernel-log", name.trim_start_matches("blk-")),
     };
     report.check(&last, || kmsg::is_clean(name));
     Ok(())

@@ -27,27 +27,37 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
 
 fn freeze_and_thaw(driver: &str) -> Result<Measured> {
     const TIMES: usize = 3;
-    for file in [TEST, STATE] {
-        if !Path::new(file).exists() {
-            return Err(Skip(format!("this kernel has no {file}")).into());
-        }
+    if let Some(why) = impossible() {
+        return Err(Skip(why).into());
     }
     bus::set_autoprobe(false)?;
     module::load(driver)?;
     let bound = Bound::new(&Device::rng(0)?, driver)?;
-    // The test stays suspended for this many seconds; 5 unless told.
-    let _ = fs::write(DELAY, "1");
-    fs::write(TEST, "devices").context(TEST)?;
     let started = Instant::now();
     for _ in 0..TIMES {
         sanity::check(&read_from(&bound)?).context("before suspend")?;
-        within(Duration::from_secs(30), "suspend", || {
-            fs::write(STATE, "freeze").context("suspend")
-        })?;
+        devices()?;
         sanity::check(&read_from(&bound)?).context("after resume")?;
     }
     let took = started.elapsed().as_secs_f64();
     bound.unbind(LIMIT)?;
     let detail = format!("devices frozen and restored in {took:.1} s, reads before and after");
     Ok(Measured::new(TIMES as f64, "times", detail))
+}
+
+/// Why this kernel cannot suspend its devices, if it cannot.
+pub fn impossible() -> Option<String> {
+    let files = [TEST, STATE];
+    let missing = files.into_iter().find(|file| !Path::new(file).exists())?;
+    Some(format!("this kernel has no {missing}"))
+}
+
+/// Suspends all devices and resumes them.
+pub fn devices() -> Result<()> {
+    // The test stays suspended for this many seconds; 5 unless told.
+    let _ = fs::write(DELAY, "1");
+    fs::write(TEST, "devices").context(TEST)?;
+    within(Duration::from_secs(30), "suspend", || {
+        fs::write(STATE, "freeze").context("suspend")
+    })
 }

@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(
             lint.make(clippy.args).shell_line(),
             "make ARCH=um LLVM=-19 O=/build/uml CLIPPY=1 W=1 rust/ drivers/virtio/ \
+             drivers/block/virtio_blk_rust/ \
              drivers/char/hw_random/ samples/rust/"
         );
         assert_eq!(lint.log_of(clippy), std::path::Path::new("/log.clippy.log"));

@@ -42,6 +42,7 @@ macro_rules! with_objects {
             $($variable,)*
             "rust/",
             "drivers/virtio/",
+            "drivers/block/virtio_blk_rust/",
             "drivers/char/hw_random/",
             "samples/rust/",
         ]

@@ -23,6 +23,7 @@ const PRODUCTS: &[(Need, &str, u64)] = &[
     (Need::Arm64, "toolchain/arm64", 100 * MB),
     (Need::Objects, "build/riscv64", 250 * MB),
     (Need::Objects, "build/lint", 500 * MB),
+    (Need::Disks, "toolchain/disk-tools", 100 * MB),
     (Need::Matrix, "matrix", 5000 * MB),
     (Need::Roots, "roots", 4000 * MB),
     (Need::Kernel, "toolchain", 500 * MB),

@@ -9,6 +9,7 @@ pub mod archive;
 mod arm64;
 mod cargo_tools;
 mod disk;
+mod disk_tools;
 mod guest_tools;
 mod llvm;
 mod mail_tools;
@@ -24,9 +25,11 @@ use anyhow::Result;
 
 pub use apt::unpack;
 pub use arm64::Arm64;
+pub use disk_tools::DiskTools;
 pub use llvm::holds_libclang;
 pub use mail_tools::MailTools;
 pub use need::Need;
+pub use tools::parse_ldd;
 pub use version::Version;
 
 use crate::bail_help;
@@ -54,6 +57,8 @@ pub struct Toolchain {
     pub vhost_device_rng: PathBuf,
     pub busybox: PathBuf,
     pub rngtest: PathBuf,
+    /// If the guests have disks.
+    pub disk: Option<DiskTools>,
     pub arm64: Arm64,
 }
 
@@ -104,6 +109,9 @@ pub fn ensure(ctx: &Context, needs: &[Need]) -> Result<Toolchain> {
     if needs.contains(&Need::Guest) {
         toolchain.busybox = guest_tools::busybox(ctx, &stage)?;
         toolchain.rngtest = guest_tools::rngtest(ctx, &stage)?;
+    }
+    if needs.contains(&Need::Disks) {
+        toolchain.disk = Some(disk_tools::ensure(ctx, &stage)?);
     }
     if needs.contains(&Need::Arm64) {
         toolchain.arm64 = arm64::ensure(ctx, &stage, &toolchain)?;

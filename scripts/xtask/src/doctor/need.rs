@@ -21,6 +21,8 @@ pub enum Need {
     Uml,
     /// Make the guests' file system.
     Guest,
+    /// Boot guests with disks.
+    Disks,
     /// Build for arm64 and boot what comes of it.
     Arm64,
     /// Build many kernels that differ in little.
@@ -40,6 +42,7 @@ impl Need {
         Self::Qemu,
         Self::Uml,
         Self::Guest,
+        Self::Disks,
     ];
 
     /// Whether QEMU is needed: that for arm64 comes on top of that for x86-64.

@@ -59,6 +59,7 @@ const TOOLS: &[Tool] = &[
     header(Need::Kernel, "gelf.h", "libelf-dev"),
     header(Need::Kernel, "openssl/ssl.h", "libssl-dev"),
     program(Need::Lint, "clippy-driver", "rust-clippy"),
+    program(Need::Disks, "qemu-storage-daemon", "qemu-utils"),
     program(Need::Roots, "mmdebstrap", "mmdebstrap"),
     program(Need::Roots, "unshare", "util-linux"),
     program(Need::Matrix, "ccache", "ccache"),
@@ -117,6 +118,16 @@ fn compiles(header: &str) -> bool {
     child.wait().is_ok_and(|status| status.success())
 }
 
+/// The paths in what `ldd` says: of libraries, and of the interpreter.
+pub fn parse_ldd(listed: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        line.split_whitespace()
+            .find(|word| word.starts_with('/'))
+            .map(PathBuf::from)
+    };
+    listed.lines().filter_map(path).collect()
+}
+
 /// QEMU for x86-64 guests, and its version.
 pub fn find_qemu() -> Option<(PathBuf, Version)> {
     let path = find_program("qemu-system-x86_64")?;
@@ -143,5 +154,16 @@ mod tests {
     fn programs_are_found_by_name() {
         assert!(find_program("sh").is_some());
         assert!(find_program("no-such-program").is_none());
+    }
+
+    #[test]
+    fn ldd_names_libraries_and_the_interpreter() {
+        let listed = "\tlinux-vdso.so.1 (0x00007f67c4cef000)\n\
+             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f67c4af6000)\n\
+             \t/lib64/ld-linux-x86-64.so.2 (0x00007f67c4cf1000)\n";
+        let found = parse_ldd(listed);
+        assert_eq!(found[0], Path::new("/lib/x86_64-linux-gnu/libc.so.6"));
+        assert_eq!(found[1], Path::new("/lib64/ld-linux-x86-64.so.2"));
+        assert_eq!(found.len(), 2);
     }
 }

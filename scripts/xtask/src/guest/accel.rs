@@ -64,7 +64,8 @@ fn why_not(lab: &Lab, stage: &crate::ui::Stage) -> Result<Option<String>> {
         params: vec![("probe", "kvm".into())],
         ..scenario::smoke(Platform::Qemu)
     };
-    let transcript = lab.watch(&boot, &Accel::Kvm, stage)?;
+    let dir = super::temporary()?;
+    let transcript = lab.watch(&boot, &Accel::Kvm, stage, dir.path())?;
     let last = transcript.lines.last().cloned().unwrap_or_default();
     Ok(match (transcript.done, transcript.end) {
         (true, _) => None,

@@ -12,10 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use protocol::{Event, Outcome};
 
+use super::disk::Claims;
+
 /// How a guest ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
     PoweredOff,
+    /// By us.
+    PowerCut,
     OutOfTime(Duration),
     /// It said its last word, and did not end.
     NoPowerOff(Duration),
@@ -31,6 +35,10 @@ pub struct Transcript {
     pub skipped: BTreeMap<String, String>,
     /// The check that began last.
     pub doing: Option<String>,
+    /// What its disks must hold.
+    pub claims: Claims,
+    /// How often it stored something for good.
+    pub stored: u64,
     /// Whether it said that this is all.
     pub done: bool,
     /// Lines to us that could not be read.
@@ -62,6 +70,8 @@ impl Console {
                 outcomes: Vec::new(),
                 skipped: BTreeMap::new(),
                 doing: None,
+                claims: Claims::default(),
+                stored: 0,
                 done: false,
                 torn: 0,
                 end: End::PoweredOff,
@@ -83,6 +93,7 @@ impl Console {
                 return Ok(None);
             }
         };
+        self.transcript.claims.hear(&event);
         match event.clone() {
             Event::Begin { name } => self.transcript.doing = Some(name),
             Event::Result(outcome) => self.transcript.outcomes.push(outcome),
@@ -90,9 +101,14 @@ impl Console {
                 self.transcript.skipped.insert(name, reason);
             }
             Event::Done { .. } => self.transcript.done = true,
-            Event::Loading { .. } | Event::Note { .. } | Event::Await { .. } => (),
+            Event::Stored { count } => self.transcript.stored = count,
+            _ => (),
         }
         Ok(Some(event))
+    }
+
+    pub fn stored(&self) -> u64 {
+        self.transcript.stored
     }
 
     /// Something that the host did, for the log only.

@@ -20,16 +20,36 @@ const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const DATA: u32 = 0o100_644;
 
-/// Writes the archive for `kernel` and returns its path.
-pub fn build(ctx: &Context, tools: &Toolchain, kernel: &Kernel) -> Result<PathBuf> {
+/// The archives of a kernel's guests.
+pub struct Archives {
+    pub plain: PathBuf,
+    /// With the programs for disks, which take ten times the room.
+    pub with_disk_tools: Option<PathBuf>,
+}
+
+/// Writes the archives for `kernel`.
+pub fn build(ctx: &Context, tools: &Toolchain, kernel: &Kernel) -> Result<Archives> {
     let name = kernel.variant.name();
     let stage = ctx.ui.stage(format!("guest {name}"));
-    let path = ctx.cache.join("initramfs").join(format!("{name}.cpio"));
+    let dir = ctx.cache.join("initramfs");
+    let plain = dir.join(format!("{name}.cpio"));
     let userland = Userland::build(ctx, &stage, tools, kernel.variant)?;
-    let archive = assemble(&userland, kernel)?;
-    let size = archive.write(&path)?;
+    let mut archive = assemble(&userland, kernel)?;
+    let mut size = archive.write(&plain)?;
+    let mut with_disk_tools = None;
+    if !userland.disk_tools.is_empty() {
+        for (name, file) in &userland.disk_tools {
+            archive.file(name, file, PROGRAM)?;
+        }
+        let path = dir.join(format!("{name}-disks.cpio"));
+        size += archive.write(&path)?;
+        with_disk_tools = Some(path);
+    }
     stage.finish(&format!("initramfs, {} KiB", size >> 10));
-    Ok(path)
+    Ok(Archives {
+        plain,
+        with_disk_tools,
+    })
 }
 
 fn assemble(userland: &Userland, kernel: &Kernel) -> Result<Archive> {

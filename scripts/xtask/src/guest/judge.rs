@@ -150,6 +150,7 @@ fn how_it_ended(transcript: &Transcript) -> Option<String> {
             "the guest did not power off within {} of its last word",
             ui::duration(*limit)
         )),
+        (End::PowerCut, _) => Some("the power was cut".into()),
         (End::PoweredOff, false) => Some(format!("the guest ended early, {during}")),
         (End::PoweredOff, true) if transcript.torn > 0 => Some(format!(
             "{} lines of the guest could not be read",

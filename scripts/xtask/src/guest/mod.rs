@@ -5,21 +5,26 @@
 
 pub mod accel;
 mod console;
+mod disk;
 mod durations;
 pub mod initramfs;
 mod judge;
 pub mod ktap;
+mod power_cut;
 pub mod qemu;
+mod qmp;
 pub mod uml;
 mod userland;
 mod vm;
+mod write_log;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, Context as _, Result};
 use protocol::Event;
+use tempfile::TempDir;
 
 use crate::build::{Kernel, Variant};
 use crate::command;
@@ -32,6 +37,8 @@ use crate::ui::{self, Stage};
 use accel::Accel;
 use console::{Console, End, Transcript};
 use durations::Durations;
+use initramfs::Archives;
+pub use power_cut::Cut;
 use vm::Vm;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -41,7 +48,16 @@ const POWER_OFF: Duration = Duration::from_secs(20);
 /// A kernel with the file system for its guests.
 pub struct Bootable {
     pub kernel: Kernel,
-    pub initramfs: PathBuf,
+    pub archives: Archives,
+}
+
+impl Bootable {
+    pub fn initramfs(&self, boot: &Boot) -> &Path {
+        match &self.archives.with_disk_tools {
+            Some(archive) if !boot.disks.is_empty() => archive,
+            _ => &self.archives.plain,
+        }
+    }
 }
 
 /// All that boots need.
@@ -70,8 +86,8 @@ impl<'a> Lab<'a> {
 
     /// Makes a kernel bootable here.
     pub fn add(&mut self, kernel: Kernel) -> Result<()> {
-        let initramfs = initramfs::build(self.ctx, self.tools, &kernel)?;
-        let bootable = Bootable { kernel, initramfs };
+        let archives = initramfs::build(self.ctx, self.tools, &kernel)?;
+        let bootable = Bootable { kernel, archives };
         self.bootable.insert(bootable.kernel.variant, bootable);
         Ok(())
     }
@@ -113,8 +129,20 @@ impl<'a> Lab<'a> {
     pub fn run(&mut self, boot: &Boot) -> Result<Vec<Entry>> {
         let accel = self.accel_of(boot.platform)?;
         let stage = self.ctx.ui.stage(boot.id());
-        let transcript = self.watch(boot, &accel, &stage)?;
+        if let Some(rounds) = boot.power_cuts {
+            let entry = power_cut::run(self, boot, &accel, &stage, rounds)?;
+            return Ok(self.conclude(vec![entry], stage, &self.log_path(&boot.id())));
+        }
+        let dir = temporary()?;
+        let mut transcript = self.watch(boot, &accel, &stage, dir.path())?;
+        let outcome = transcript.claims.judge(dir.path(), boot);
+        transcript.outcomes.extend(outcome);
         let entries = judge::judge(boot, &transcript);
+        Ok(self.conclude(entries, stage, &transcript.log))
+    }
+
+    /// Says what came of a boot.
+    fn conclude(&self, entries: Vec<Entry>, stage: Stage, log: &Path) -> Vec<Entry> {
         let failed = entries.iter().filter(|entry| !entry.ok).count();
         for entry in entries.iter().filter(|entry| !entry.ok) {
             stage.line(&format!("{}: {}", entry.name, entry.detail));
@@ -122,20 +150,17 @@ impl<'a> Lab<'a> {
         if failed == 0 {
             stage.finish(&format!("{} results, all good", entries.len()));
         } else {
-            stage.line(&format!(
-                "{failed} failed, see {}",
-                transcript.log.display()
-            ));
+            stage.line(&format!("{failed} failed, see {}", log.display()));
         }
-        Ok(entries)
+        entries
     }
 
     /// Boots a guest and returns all that it said.
-    fn watch(&self, boot: &Boot, accel: &Accel, stage: &Stage) -> Result<Transcript> {
+    fn watch(&self, boot: &Boot, accel: &Accel, stage: &Stage, dir: &Path) -> Result<Transcript> {
         let bootable = self.bootable(boot.platform.variant())?;
         let mut durations = Durations::load(self.ctx);
         let id = boot.id();
-        let mut vm = Vm::start(self, bootable, boot, accel)?;
+        let mut vm = Vm::start(self, bootable, boot, accel, dir)?;
         let console = Console::create(&self.log_path(&id), vm.shell_line())?;
         let mut watch = Watch {
             boot,
@@ -154,6 +179,13 @@ impl<'a> Lab<'a> {
         }
         Ok(transcript)
     }
+}
+
+/// For the files of a guest, gone when this is dropped.
+fn temporary() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let dir = builder.prefix("guest-").tempdir();
+    dir.context("cannot make a temporary directory")
 }
 
 /// A guest that runs, as seen from outside.
@@ -189,8 +221,20 @@ impl Watch<'_> {
                 command::Event::Quiet => (),
                 command::Event::End => return Ok(End::PoweredOff),
             }
+            if let Some(delay) = self.time_to_cut() {
+                std::thread::sleep(delay);
+                vm.cut_power().context("cutting the power")?;
+                self.console.remark("the power was cut")?;
+                return Ok(End::PowerCut);
+            }
             self.show(started.elapsed());
         }
+    }
+
+    /// How much longer the guest has power, if its time has come.
+    fn time_to_cut(&self) -> Option<Duration> {
+        let cut = self.boot.cut?;
+        (self.console.stored() >= cut.stored).then_some(cut.delay)
     }
 
     fn handle(&mut self, event: Option<Event>, vm: &mut Vm) -> Result<()> {
@@ -204,6 +248,10 @@ impl Watch<'_> {
                 vm.kill_backend().context("ending the back end")?;
                 self.console
                     .remark("the back end of the first device was killed")?;
+            }
+            Some(Event::Ask(ask)) => {
+                let answer = vm.answer(&ask)?;
+                self.console.remark(&format!("{ask:?}: {answer}"))?;
             }
             Some(Event::Await { what }) => {
                 return Err(anyhow!("the guest awaits {what}, which the host cannot do"));

@@ -1,31 +1,108 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! QEMU's machines and entropy devices.
+//! QEMU's machines, entropy devices and disks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde_json::{json, Value};
 
 use super::accel::Accel;
-use super::Bootable;
+use super::{disk, Bootable};
 use crate::command::Command;
 use crate::doctor::Toolchain;
-use crate::scenario::{Boot, Device, Platform};
+use crate::scenario::{Boot, Device, Disk, Platform};
 
 /// The guest, its serial line not yet connected.
-pub fn command(tools: &Toolchain, bootable: &Bootable, boot: &Boot, accel: &Accel) -> Command {
+pub fn command(
+    tools: &Toolchain,
+    bootable: &Bootable,
+    boot: &Boot,
+    accel: &Accel,
+    dir: &Path,
+) -> Command {
     let mut command = Command::new(program(tools, boot.platform))
         .args(machine(boot.platform))
         .args(processor(boot, accel))
-        .args(["-m", "256M", "-nodefaults", "-no-user-config"])
+        .args(["-m", memory(boot), "-nodefaults", "-no-user-config"])
         .args(["-display", "none", "-monitor", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(&bootable.kernel.image)
         .arg("-initrd")
-        .arg(&bootable.initramfs)
+        .arg(bootable.initramfs(boot))
         .args(["-append", &command_line(boot)]);
     for (number, device) in boot.devices.iter().enumerate() {
         command = command.args(entropy_device(boot.platform, number, device));
     }
+    for (number, disk) in boot.disks.iter().enumerate() {
+        command = command.args(disk_args(boot.platform, number, disk, dir));
+    }
+    if !boot.disks.is_empty() {
+        let monitor = monitor(dir);
+        command = command
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", monitor.display()));
+    }
+    if boot.disks.iter().any(|disk| disk.pluggable) {
+        // The guest has no ACPI: slots are to tell it themselves.
+        let by_acpi = "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off";
+        command = command.args(["-global", by_acpi]);
+    }
     command
+}
+
+/// The socket of the guest's monitor.
+pub fn monitor(dir: &Path) -> PathBuf {
+    dir.join("qmp")
+}
+
+/// What the monitor calls the device that a disk is.
+pub fn device_id(number: usize) -> String {
+    format!("blk{number}")
+}
+
+fn disk_args(platform: Platform, number: usize, disk: &Disk, dir: &Path) -> Vec<String> {
+    let mut args = vec!["-blockdev".into(), disk::blockdev(dir, number, disk)];
+    if disk.pluggable {
+        // No other slot has the number.
+        let slot = number + 1;
+        args.push("-device".into());
+        args.push(format!(
+            "pcie-root-port,id=port{number},chassis={slot},slot={slot}"
+        ));
+    }
+    args.push("-device".into());
+    args.push(disk_device(platform, number, disk).to_string());
+    args
+}
+
+/// The properties of the device, as the monitor and the command line know them.
+pub fn disk_device(platform: Platform, number: usize, disk: &Disk) -> Value {
+    let driver = match platform.is_mmio() {
+        true => "virtio-blk-device",
+        false => "virtio-blk-pci",
+    };
+    let mut device = json!({
+        "driver": driver,
+        "id": device_id(number),
+        "drive": disk::name(number),
+        "serial": disk::name(number),
+        "num-queues": disk.queues,
+        "packed": disk.packed,
+        "logical_block_size": disk.block,
+        "physical_block_size": disk.block,
+    });
+    if disk.pluggable {
+        device["bus"] = Value::from(format!("port{number}"));
+    }
+    device
+}
+
+/// The programs for disks stay in memory, with all their libraries.
+fn memory(boot: &Boot) -> &'static str {
+    match boot.disks.is_empty() {
+        true => "256M",
+        false => "512M",
+    }
 }
 
 fn program(tools: &Toolchain, platform: Platform) -> &Path {
@@ -49,28 +126,25 @@ fn machine(platform: Platform) -> Vec<&'static str> {
     args
 }
 
-fn processor(boot: &Boot, accel: &Accel) -> Vec<&'static str> {
+fn processor(boot: &Boot, accel: &Accel) -> Vec<String> {
     let model = match boot.platform.is_arm64() {
         true => "cortex-a57",
         false => "qemu64",
     };
-    match accel {
+    let (accel, model, cpus) = match accel {
         // An instruction takes a nanosecond, and nobody waits for the time to pass.
-        _ if boot.counted => vec![
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            model,
-            "-icount",
-            "shift=0,sleep=off",
-            "-smp",
-            "1",
-        ],
-        Accel::Kvm => vec!["-accel", "kvm", "-cpu", "host", "-smp", "2"],
-        Accel::Tcg { .. } | Accel::None => {
-            vec!["-accel", "tcg,thread=multi", "-cpu", model, "-smp", "2"]
-        }
+        _ if boot.counted => ("tcg,thread=single", model, boot.cpus),
+        Accel::Kvm => ("kvm", "host", boot.cpus),
+        Accel::Tcg { .. } | Accel::None => ("tcg,thread=multi", model, boot.cpus),
+    };
+    // The firmware's table of processors, which is all that a guest without ACPI
+    // has to go by on q35, lists only the first of each socket.
+    let cpus = format!("{cpus},sockets={cpus}");
+    let mut args = vec!["-accel", accel, "-cpu", model, "-smp", &cpus];
+    if boot.counted {
+        args.extend(["-icount", "shift=0,sleep=off"]);
     }
+    args.into_iter().map(str::to_owned).collect()
 }
 
 fn command_line(boot: &Boot) -> String {
@@ -81,7 +155,12 @@ fn command_line(boot: &Boot) -> String {
         // A triple fault resets every machine, also when the guest asks for it.
         false => "console=ttyS0 panic=-1 reboot=t guest.end=restart",
     };
-    format!("{of_machine} {}", boot.command_line())
+    // The kernel does not trust the counters of several CPUs to agree; these are one.
+    let clock = match boot.counted && boot.cpus > 1 {
+        true => " tsc=reliable",
+        false => "",
+    };
+    format!("{of_machine}{clock} {}", boot.command_line())
 }
 
 fn entropy_device(platform: Platform, number: usize, device: &Device) -> Vec<String> {
@@ -111,6 +190,25 @@ fn entropy_device(platform: Platform, number: usize, device: &Device) -> Vec<Str
 mod tests {
     use super::*;
     use crate::scenario;
+
+    #[test]
+    fn disks_have_their_own_numbers_and_slots() {
+        let disk = Disk {
+            queues: 4,
+            packed: true,
+            pluggable: true,
+            ..Disk::new(64)
+        };
+        let args = disk_args(Platform::Qemu, 2, &disk, Path::new("/d"));
+        assert_eq!(args[3], "pcie-root-port,id=port2,chassis=3,slot=3");
+        let device: Value = serde_json::from_str(&args[5]).unwrap();
+        assert_eq!(device["driver"], "virtio-blk-pci");
+        assert_eq!(device["num-queues"], 4);
+        assert_eq!(device["bus"], "port2");
+        let mmio = disk_device(Platform::QemuMmio, 0, &Disk::new(64));
+        assert_eq!(mmio["driver"], "virtio-blk-device");
+        assert_eq!(mmio["bus"], Value::Null);
+    }
 
     #[test]
     fn devices_sit_on_the_bus_of_the_machine() {

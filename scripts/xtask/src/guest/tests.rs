@@ -38,8 +38,11 @@ fn try_boot(script: &str, boot: &Boot) -> Result<(Vec<Entry>, Duration)> {
         build_dir: dir.path().to_owned(),
         warnings: Default::default(),
     };
-    let initramfs = "initramfs".into();
-    let bootable = Bootable { kernel, initramfs };
+    let archives = Archives {
+        plain: "initramfs".into(),
+        with_disk_tools: None,
+    };
+    let bootable = Bootable { kernel, archives };
     lab.bootable.insert(Variant::X86_64, bootable);
     let started = Instant::now();
     let entries = lab.run(boot)?;

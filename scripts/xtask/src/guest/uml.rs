@@ -1,32 +1,43 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! User-mode Linux with `vhost-device-rng` behind its devices.
+//! User-mode Linux with `vhost-device-rng` and `qemu-storage-daemon` behind its
+//! devices.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context as _, Result};
 
-use super::Bootable;
+use super::{disk, Bootable};
 use crate::build::Variant;
 use crate::command::{Command, Event, Running};
 use crate::doctor::Toolchain;
-use crate::scenario::{Boot, Device};
+use crate::scenario::{Boot, Device, Disk};
 
 /// `VIRTIO_ID_RNG`.
 const RNG: u32 = 4;
+/// `VIRTIO_ID_BLOCK`.
+const BLOCK: u32 = 2;
+/// What the storage daemon calls the device that it plays.
+pub const EXPORT: &str = "export";
 /// For a back end to listen on its socket.
 const READY: Duration = Duration::from_secs(10);
 
 /// UML looks for memory that it may map and execute, and knows best where.
 pub const TEMPORARY: &[&str] = &["TMP", "TEMP", "TMPDIR"];
 
+/// Where a back end listens, and what it plays.
+pub struct Socket {
+    path: PathBuf,
+    device: u32,
+}
+
 /// Starts one back end for each device; returns their sockets, too.
 pub fn start_backends(
     tools: &Toolchain,
     dir: &Path,
     boot: &Boot,
-) -> Result<(Vec<Running>, Vec<PathBuf>)> {
+) -> Result<(Vec<Running>, Vec<Socket>)> {
     let (mut backends, mut sockets) = (Vec::new(), Vec::new());
     for (number, device) in boot.devices.iter().enumerate() {
         let path = dir.join(format!("rng{number}-"));
@@ -35,7 +46,20 @@ pub fn start_backends(
         let socket = dir.join(format!("rng{number}-0"));
         await_socket(&mut backend, &socket)?;
         backends.push(backend);
-        sockets.push(socket);
+        sockets.push(Socket {
+            path: socket,
+            device: RNG,
+        });
+    }
+    for (number, disk) in boot.disks.iter().enumerate() {
+        let socket = dir.join(format!("blk{number}"));
+        let mut backend = storage_daemon(tools, dir, number, disk, &socket)?.spawn()?;
+        await_socket(&mut backend, &socket)?;
+        backends.push(backend);
+        sockets.push(Socket {
+            path: socket,
+            device: BLOCK,
+        });
     }
     Ok((backends, sockets))
 }
@@ -54,6 +78,40 @@ fn backend(tools: &Toolchain, socket: &Path, device: &Device) -> Command {
         .args(["--max-bytes", &rate.bytes.to_string()])
 }
 
+/// The socket of the monitor of what plays a disk.
+pub fn monitor(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("qmp{number}"))
+}
+
+fn storage_daemon(
+    tools: &Toolchain,
+    dir: &Path,
+    number: usize,
+    disk: &Disk,
+    socket: &Path,
+) -> Result<Command> {
+    let tools = tools.disk.as_ref().context("disks were not asked for")?;
+    let name = disk::name(number);
+    let writable = if disk.read_only { "off" } else { "on" };
+    let monitor = monitor(dir, number);
+    Ok(Command::new(&tools.storage_daemon)
+        .args(["--blockdev", &disk::blockdev(dir, number, disk)])
+        .arg("--chardev")
+        .arg(format!(
+            "socket,id=monitor,path={},server=on,wait=off",
+            monitor.display()
+        ))
+        .args(["--monitor", "chardev=monitor"])
+        .arg("--export")
+        .arg(format!(
+            "type=vhost-user-blk,id={EXPORT},node-name={name},addr.type=unix,addr.path={},\
+             writable={writable},num-queues={},logical-block-size={}",
+            socket.display(),
+            disk.queues,
+            disk.block
+        )))
+}
+
 fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
     let started = Instant::now();
     let mut said = Vec::new();
@@ -62,7 +120,7 @@ fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
             Event::Line(line) => said.push(line),
             Event::Quiet if started.elapsed() < READY => (),
             Event::Quiet | Event::End => bail!(
-                "vhost-device-rng does not listen on {}:\n{}",
+                "the back end does not listen on {}:\n{}",
                 socket.display(),
                 said.join("\n")
             ),
@@ -72,19 +130,22 @@ fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
 }
 
 /// The guest, its console not yet connected.
-pub fn command(bootable: &Bootable, dir: &Path, boot: &Boot, sockets: &[PathBuf]) -> Command {
+pub fn command(bootable: &Bootable, dir: &Path, boot: &Boot, sockets: &[Socket]) -> Command {
     let kernel = &bootable.kernel;
-    let memory = match kernel.variant {
+    let memory = match (kernel.variant, boot.disks.is_empty()) {
         // KASAN keeps a byte for each eight.
-        Variant::UmlDebug => "512M",
-        _ => "256M",
+        (Variant::UmlDebug, true) => "512M",
+        (_, true) => "256M",
+        // The programs for disks stay in memory, with all their libraries.
+        (Variant::UmlDebug, false) => "768M",
+        (_, false) => "512M",
     };
     let devices = sockets
         .iter()
-        .map(|socket| format!("virtio_uml.device={}:{RNG}", socket.display()));
+        .map(|Socket { path, device }| format!("virtio_uml.device={}:{device}", path.display()));
     Command::new(&kernel.image)
         .arg(format!("mem={memory}"))
-        .arg(format!("initrd={}", bootable.initramfs.display()))
+        .arg(format!("initrd={}", bootable.initramfs(boot).display()))
         .arg(format!("uml_dir={}", dir.join("uml").display()))
         .args(devices)
         .args(boot.command_line().split(' '))
@@ -92,9 +153,13 @@ pub fn command(bootable: &Bootable, dir: &Path, boot: &Boot, sockets: &[PathBuf]
         .without_envs(TEMPORARY)
 }
 
-/// Console on standard output; there is nobody to type.
-pub fn on_pipes(command: Command) -> Command {
-    command.args(["con0=null,fd:1", "con=null"])
+/// Console on standard output; there may be somebody to answer.
+pub fn on_pipes(command: Command, answers: bool) -> Command {
+    let console = match answers {
+        true => "con0=fd:0,fd:1",
+        false => "con0=null,fd:1",
+    };
+    command.args([console, "con=null"])
 }
 
 /// Console on the user's terminal.

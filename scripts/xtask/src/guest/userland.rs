@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::build::Variant;
 use crate::command::Command;
 use crate::context::Context;
-use crate::doctor::{Arm64, Toolchain};
+use crate::doctor::{self, Arm64, DiskTools, Toolchain};
 use crate::ui::Stage;
 
 const X86_64: &str = "x86_64-unknown-linux-gnu";
@@ -27,6 +27,8 @@ pub struct Userland {
     pub rngtest: PathBuf,
     /// Where guests look for the libraries of rngtest, and where they are here.
     pub libraries: Vec<(String, PathBuf)>,
+    /// Programs for disks and their libraries, likewise.
+    pub disk_tools: Vec<(String, PathBuf)>,
 }
 
 impl Userland {
@@ -60,7 +62,33 @@ fn of_machine(ctx: &Context, stage: &Stage, tools: &Toolchain) -> Result<Userlan
         busybox: tools.busybox.clone(),
         rngtest: tools.rngtest.clone(),
         libraries: libraries(&tools.rngtest)?.into_iter().map(inside).collect(),
+        disk_tools: tools.disk.as_ref().map(disk_tools).unwrap_or_default(),
     })
+}
+
+/// All libraries lie in one directory, which guests name to these programs. Only
+/// the interpreter is looked for where the program says.
+fn disk_tools(tools: &DiskTools) -> Vec<(String, PathBuf)> {
+    let name = |path: &PathBuf| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let programs = tools
+        .programs
+        .iter()
+        .map(|path| (format!("usr/bin/{}", name(path)), path.clone()));
+    let libraries = tools.libraries.iter().map(|path| {
+        let to = match name(path) {
+            name if name.starts_with("ld-") => {
+                path.strip_prefix("/").unwrap_or(path).display().to_string()
+            }
+            name => format!("usr/lib/disk-tools/{name}"),
+        };
+        (to, path.clone())
+    });
+    programs.chain(libraries).collect()
 }
 
 /// For another architecture, with Rust's library from its source: what the
@@ -90,6 +118,7 @@ fn arm64(ctx: &Context, stage: &Stage, tools: &Arm64) -> Result<Userland> {
         busybox: tools.busybox.clone(),
         rngtest: tools.rngtest.clone(),
         libraries: tools.libraries.clone(),
+        disk_tools: Vec::new(),
     })
 }
 
@@ -126,30 +155,5 @@ fn init(ctx: &Context, target: &str) -> PathBuf {
 /// The libraries that a program needs, and its interpreter.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let listed = Command::new("ldd").arg(program).output()?;
-    Ok(parse_ldd(&listed))
-}
-
-fn parse_ldd(listed: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        line.split_whitespace()
-            .find(|word| word.starts_with('/'))
-            .map(PathBuf::from)
-    };
-    listed.lines().filter_map(path).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ldd_names_libraries_and_the_interpreter() {
-        let listed = "\tlinux-vdso.so.1 (0x00007f67c4cef000)\n\
-             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f67c4af6000)\n\
-             \t/lib64/ld-linux-x86-64.so.2 (0x00007f67c4cf1000)\n";
-        let found = parse_ldd(listed);
-        assert_eq!(found[0], Path::new("/lib/x86_64-linux-gnu/libc.so.6"));
-        assert_eq!(found[1], Path::new("/lib64/ld-linux-x86-64.so.2"));
-        assert_eq!(found.len(), 2);
-    }
+    Ok(doctor::parse_ldd(&listed))
 }

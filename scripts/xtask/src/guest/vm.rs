@@ -2,44 +2,60 @@
 
 //! A guest that runs, with whatever plays its devices.
 
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use tempfile::TempDir;
+use anyhow::{anyhow, ensure, Context as _, Result};
+use protocol::Ask;
+use serde_json::{json, Value};
 
 use super::accel::Accel;
-use super::{qemu, uml, Bootable, Lab};
+use super::qmp::Qmp;
+use super::{disk, qemu, uml, Bootable, Lab};
 use crate::command::{Event, Running};
 use crate::scenario::Boot;
+
+/// For a storage daemon whose guest is gone.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Dropping it ends the guest first, then its devices.
 pub struct Vm {
     guest: Running,
     backends: Vec<Running>,
     shell_line: String,
-    /// For sockets and whatever the guest's machine leaves behind.
-    _dir: TempDir,
+    /// For sockets, images and whatever the guest's machine leaves behind.
+    dir: PathBuf,
+    boot: Boot,
 }
 
 impl Vm {
-    pub fn start(lab: &Lab, bootable: &Bootable, boot: &Boot, accel: &Accel) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("guest-")
-            .tempdir()
-            .context("cannot make a temporary directory")?;
-        let (backends, command) = if boot.platform.is_uml() {
-            let (backends, sockets) = uml::start_backends(lab.tools, dir.path(), boot)?;
-            let command = uml::command(bootable, dir.path(), boot, &sockets);
-            (backends, uml::on_pipes(command).behind(&lab.wrapper))
+    /// Starts a guest with its files in `dir`.
+    pub fn start(
+        lab: &Lab,
+        bootable: &Bootable,
+        boot: &Boot,
+        accel: &Accel,
+        dir: &Path,
+    ) -> Result<Self> {
+        disk::make(dir, boot)?;
+        let (backends, mut command) = if boot.platform.is_uml() {
+            let (backends, sockets) = uml::start_backends(lab.tools, dir, boot)?;
+            let command = uml::command(bootable, dir, boot, &sockets);
+            let command = uml::on_pipes(command, !boot.disks.is_empty());
+            (backends, command.behind(&lab.wrapper))
         } else {
-            let command = qemu::command(lab.tools, bootable, boot, accel);
+            let command = qemu::command(lab.tools, bootable, boot, accel, dir);
             (Vec::new(), command.args(["-serial", "stdio"]))
         };
+        if !boot.disks.is_empty() {
+            command = command.listens();
+        }
         Ok(Self {
             guest: command.spawn()?,
             backends,
             shell_line: command.shell_line(),
-            _dir: dir,
+            dir: dir.to_owned(),
+            boot: boot.clone(),
         })
     }
 
@@ -59,5 +75,81 @@ impl Vm {
         }
         self.backends.remove(0).stop();
         Ok(())
+    }
+
+    /// Cuts the power of the guest; the disks finish what they were asked to do, so
+    /// that the logs of their writes have no holes.
+    pub fn cut_power(&mut self) -> Result<()> {
+        self.guest.end_at_once();
+        for number in 0..self.boot.disks.len() {
+            let mut qmp = self.qmp(number)?;
+            let arguments = json!({ "id": uml::EXPORT, "mode": "hard" });
+            qmp.execute("block-export-del", arguments)?;
+            let asked = Instant::now();
+            while qmp.execute("query-block-exports", json!({}))? != json!([]) {
+                ensure!(
+                    asked.elapsed() < DRAIN,
+                    "disk {number} does not come to an end"
+                );
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        // An orderly end would flush.
+        for backend in &mut self.backends {
+            backend.end_at_once();
+        }
+        Ok(())
+    }
+
+    /// Does what the guest asks for, and answers it.
+    pub fn answer(&mut self, ask: &Ask) -> Result<String> {
+        let answer = self.act(ask).map_err(|error| format!("{error:#}"));
+        let line = protocol::answer(answer);
+        self.guest.tell(&line)?;
+        Ok(line)
+    }
+
+    fn act(&self, ask: &Ask) -> Result<u64> {
+        match ask {
+            Ask::Resize { disk, kib } => {
+                let arguments = json!({ "node-name": disk::name(*disk), "size": kib << 10 });
+                self.qmp(*disk)?.execute("block_resize", arguments)?;
+                Ok(0)
+            }
+            Ask::Unplug { disk } => {
+                let arguments = json!({ "id": qemu::device_id(*disk) });
+                self.qmp(*disk)?.execute("device_del", arguments)?;
+                Ok(0)
+            }
+            Ask::Plug { disk } => {
+                let known = self.boot.disks.get(*disk).context("no such disk")?;
+                let arguments = qemu::disk_device(self.boot.platform, *disk, known);
+                self.qmp(*disk)?.execute("device_add", arguments)?;
+                Ok(0)
+            }
+            Ask::Flushes { disk } => self.flushes(*disk),
+            Ask::Allocated { disk } => disk::allocated(&self.dir, *disk),
+        }
+    }
+
+    fn flushes(&self, disk: usize) -> Result<u64> {
+        let stats = self.qmp(disk)?.execute("query-blockstats", json!({}))?;
+        let of_disk = |entry: &&Value| {
+            let device = entry["qdev"].as_str().unwrap_or_default();
+            device.contains(&qemu::device_id(disk))
+        };
+        let entries = stats.as_array().context("no statistics")?;
+        let entry = entries.iter().find(of_disk);
+        entry
+            .and_then(|entry| entry["stats"]["flush_operations"].as_u64())
+            .ok_or_else(|| anyhow!("no statistics of disk {disk}: {stats}"))
+    }
+
+    /// The monitor of what plays the disk.
+    fn qmp(&self, disk: usize) -> Result<Qmp> {
+        Qmp::connect(&match self.boot.platform.is_uml() {
+            true => uml::monitor(&self.dir, disk),
+            false => qemu::monitor(&self.dir),
+        })
     }
 }

@@ -63,7 +63,9 @@ fn option(lines: &[&str], first: usize) -> Range<usize> {
     let length = rest.iter().position(ends).unwrap_or(rest.len());
     let end = first + 1 + length;
     let gap = |line: usize| lines.get(line).is_some_and(|line| line.is_empty());
-    match first > 0 && gap(first - 1) && !gap(end - 1) {
+    match first > 0 && gap(first - 1) {
+        // The one after it belongs to the next option.
+        true if gap(end - 1) => first - 1..end - 1,
         true => first - 1..end,
         false => first..end,
     }
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!(found(text, "config C"), "\nconfig C\n\ttristate");
         assert_eq!(
             found(text, "config A"),
-            "config A\n\tbool\n\n\tdepends on B\n"
+            "\nconfig A\n\tbool\n\n\tdepends on B"
         );
     }
 

@@ -13,6 +13,8 @@ fn transcript(lines: &[&str]) -> Transcript {
         outcomes: Vec::new(),
         skipped: BTreeMap::new(),
         doing: Some("bind".into()),
+        claims: Default::default(),
+        stored: 0,
         done: true,
         torn: 0,
         end: End::PoweredOff,

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A file system with a journal, filled, emptied in part, read back and checked.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{ensure, Context as _, Result};
+use protocol::disk::{fill, first_difference, Random, SCRATCH, SECTOR};
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
+
+use crate::bounded::within;
+use crate::bus::LIMIT;
+use crate::disk::{drop_caches, Bound};
+use crate::program;
+use crate::report::Measured;
+
+pub const AT: &str = "/tmp/disk";
+const FILES: u64 = 120;
+const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
+const MOUNT_LIMIT: Duration = Duration::from_secs(60);
+
+pub fn run(driver: &str) -> Result<Measured> {
+    let disk = Bound::new(SCRATCH, driver)?;
+    make(&disk)?;
+    let used = use_it(&disk);
+    if used.is_err() {
+        // What is mounted could not be unbound for good.
+        let _ = unmount_it();
+    }
+    let kib = used?;
+    disk.unbind(LIMIT)?;
+    let detail = format!("{kib} KiB in files, some of them removed: all right, e2fsck content");
+    Ok(Measured::new(FILES as f64, "files", detail))
+}
+
+/// Returns how much was written, in KiB.
+fn use_it(disk: &Bound) -> Result<usize> {
+    mount_at(disk)?;
+    let kib = within(MOUNT_LIMIT, "filling the file system", fill_tree)?;
+    drop_caches()?;
+    within(MOUNT_LIMIT, "reading the file system", check_tree)?;
+    unmount_it()?;
+    is_clean(disk)?;
+    mount_at(disk)?;
+    within(MOUNT_LIMIT, "reading the file system again", check_tree)?;
+    unmount_it()?;
+    Ok(kib)
+}
+
+pub fn make(disk: &Bound) -> Result<()> {
+    program::run("mkfs.ext4", &["-q", "-F", &disk.path()], PROGRAM_LIMIT)
+}
+
+pub fn mount_at(disk: &Bound) -> Result<()> {
+    let path = disk.path();
+    within(MOUNT_LIMIT, "mount", move || {
+        let _ = fs::create_dir(AT);
+        mount(&path, AT, "ext4", MountFlags::empty(), None).with_context(|| path)
+    })
+}
+
+pub fn unmount_it() -> Result<()> {
+    within(MOUNT_LIMIT, "umount", || {
+        unmount(AT, UnmountFlags::empty()).context(AT)
+    })
+}
+
+/// Looks at everything, even if the file system says that it is clean.
+pub fn is_clean(disk: &Bound) -> Result<()> {
+    program::run("e2fsck", &["-f", "-n", &disk.path()], PROGRAM_LIMIT)
+}
+
+fn path(number: u64) -> PathBuf {
+    Path::new(AT).join(format!("dir{}/file{number}", number % 7))
+}
+
+/// Of the file with this number, in bytes.
+fn len(number: u64) -> usize {
+    let most = 1 << Random::new(number).below(9);
+    (1 + Random::new(number + 1).below(most)) as usize * SECTOR
+}
+
+/// Those that are removed again.
+fn is_removed(number: u64) -> bool {
+    number % 5 == 0
+}
+
+fn fill_tree() -> Result<usize> {
+    let mut total = 0;
+    for number in 0..FILES {
+        let (path, len) = (path(number), len(number));
+        let new = path.with_extension("new");
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(AT)))?;
+        let mut bytes = vec![0; len];
+        fill(number, 0, &mut bytes);
+        let mut file = File::create(&new).with_context(|| new.display().to_string())?;
+        file.write_all(&bytes)?;
+        if number % 3 == 0 {
+            file.sync_all().context("fsync")?;
+        }
+        fs::rename(&new, &path)?;
+        total += len;
+    }
+    for number in (0..FILES).filter(|number| is_removed(*number)) {
+        fs::remove_file(path(number))?;
+    }
+    Ok(total >> 10)
+}
+
+fn check_tree() -> Result<()> {
+    for number in 0..FILES {
+        let path = path(number);
+        if is_removed(number) {
+            ensure!(!path.exists(), "{} is there again", path.display());
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let mut file = File::open(&path).with_context(|| path.display().to_string())?;
+        file.read_to_end(&mut bytes)?;
+        let good = bytes.len() == len(number) && first_difference(number, 0, &bytes).is_none();
+        ensure!(good, "{} is not what was written", path.display());
+    }
+    Ok(())
+}

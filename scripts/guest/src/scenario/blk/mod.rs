@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The block driver at its normal work. The host gives several disks, see
+//! [`protocol::disk`]; what the first one and the one that cannot be written to
+//! hold in the end is compared by the host.
+
+pub mod backend_dies;
+mod cache;
+mod data;
+mod ext4;
+mod lifecycle;
+pub mod power_cut;
+mod resize;
+mod verify;
+
+use anyhow::Result;
+
+use super::leaks;
+use crate::bus;
+use crate::module;
+use crate::params::Params;
+use crate::report::Report;
+
+pub fn run(params: &Params, report: &mut Report) -> Result<()> {
+    let driver = params.disk_driver();
+    report.check("bind", || data::bind_by_itself(driver));
+    bus::set_autoprobe(false)?;
+    module::load(driver)?;
+    data::run(driver, report);
+    verify::run(driver, report);
+    cache::run(driver, report);
+    // Where the host does not expect these, the machine cannot do them.
+    report.check("resize", || resize::online(driver));
+    report.check("ext4", || ext4::run(driver));
+    lifecycle::run(params, report)?;
+    leaks::run(report);
+    Ok(())
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A file system with a journal under load, until the host cuts the power; and
+//! what is left of it in the next boot. What was synced must be there.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure, Context as _, Result};
+use protocol::disk::{fill, first_difference, Random, SECTOR};
+use protocol::Event;
+
+use super::cache::WRITE_BACK;
+use super::ext4::{self, AT};
+use crate::bounded::within;
+use crate::bus;
+use crate::bus::LIMIT;
+use crate::disk::{Bound, IO_LIMIT};
+use crate::module;
+use crate::params::Params;
+use crate::report::{Measured, Report};
+use crate::say;
+
+/// More than fit into the time that the host gives.
+const FILES: u64 = 20_000;
+/// How many the load keeps that nobody syncs.
+const NOISE: u64 = 40;
+
+pub fn load(params: &Params, report: &mut Report) -> Result<()> {
+    let disk = bind(params)?;
+    report.check("load", || {
+        // The storage daemon claims to have no cache, until it is told to.
+        if disk.read_attribute("cache_type")? != WRITE_BACK {
+            disk.write_attribute("cache_type", WRITE_BACK)?;
+        }
+        ext4::make(&disk)?;
+        ext4::mount_at(&disk)?;
+        std::thread::spawn(make_noise);
+        for number in 0..FILES {
+            store(number).with_context(|| format!("file {number}"))?;
+            say::event(&Event::Stored { count: number + 1 });
+        }
+        bail!("nobody cut the power");
+    });
+    Ok(())
+}
+
+pub fn after(params: &Params, report: &mut Report) -> Result<()> {
+    let stored = params.number("stored", 0)?;
+    let disk = bind(params)?;
+    report.check("power-cut.mount", || {
+        ext4::mount_at(&disk)?;
+        Ok(Measured::new(1.0, "times", "the journal was recovered"))
+    });
+    report.check("power-cut.files", || {
+        within(IO_LIMIT, "reading the files", move || {
+            (0..stored).try_for_each(|number| {
+                check(number).with_context(|| format!("of {stored} files that were synced"))
+            })
+        })?;
+        Ok(Measured::new(
+            stored as f64,
+            "files",
+            "that were synced are there",
+        ))
+    });
+    report.check("power-cut.fsck", || {
+        ext4::unmount_it()?;
+        ext4::is_clean(&disk)?;
+        disk.unbind(LIMIT)?;
+        Ok(Measured::new(1.0, "times", "e2fsck is content"))
+    });
+    Ok(())
+}
+
+fn bind(params: &Params) -> Result<Bound> {
+    let driver = params.disk_driver();
+    bus::set_autoprobe(false)?;
+    module::load(driver)?;
+    Bound::new(0, driver)
+}
+
+fn path(number: u64) -> PathBuf {
+    Path::new(AT).join(format!("dir{}/file{number}", number % 9))
+}
+
+/// Of the file with this number, in bytes.
+fn len(number: u64) -> usize {
+    (1 + Random::new(number).below(40)) as usize * SECTOR
+}
+
+fn content(number: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len(number)];
+    fill(number, 0, &mut bytes);
+    bytes
+}
+
+/// Returns when the file is there for good, by its name.
+fn store(number: u64) -> Result<()> {
+    let path = path(number);
+    let dir = path.parent().unwrap_or(Path::new(AT));
+    if !dir.exists() {
+        fs::create_dir(dir)?;
+        File::open(AT)?.sync_all().context("fsync of the root")?;
+    }
+    let mut file = File::create(&path)?;
+    file.write_all(&content(number))?;
+    file.sync_all().context("fsync")?;
+    File::open(dir)?
+        .sync_all()
+        .context("fsync of the directory")
+}
+
+fn check(number: u64) -> Result<()> {
+    let path = path(number);
+    let mut bytes = Vec::new();
+    let mut file = File::open(&path).with_context(|| path.display().to_string())?;
+    file.read_to_end(&mut bytes)?;
+    ensure!(
+        bytes.len() == len(number) && first_difference(number, 0, &bytes).is_none(),
+        "{} is not what was written: {} bytes",
+        path.display(),
+        bytes.len()
+    );
+    Ok(())
+}
+
+/// Files that come, change and go while others are synced.
+fn make_noise() {
+    let dir = Path::new(AT).join("noise");
+    let _ = fs::create_dir(&dir);
+    for number in 0.. {
+        let path = |number: u64| dir.join(format!("{}", number % NOISE));
+        let _ = fs::write(path(number), content(number));
+        let _ = fs::rename(path(number), path(number + 7));
+        let _ = fs::remove_file(path(number + 11));
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What guests do with disks.
+
+use protocol::disk::{DATA, KIB, PACKED, PLUGGABLE, READ_ONLY, SCRATCH};
+
+use super::{Boot, Disk, Platform};
+
+/// Names how often disks are unbound, and pulled out, where the usual number is
+/// not enough.
+const CYCLES_ENV: &str = "RUST_VIRTIO_BLK_CYCLES";
+
+/// Names how often the power is cut.
+const POWER_CUTS_ENV: &str = "RUST_VIRTIO_POWER_CUTS";
+const POWER_CUTS: u64 = 3;
+
+/// What `qemu-storage-daemon` offers.
+const BACKEND: &[&str] = &[
+    "bind",
+    "read",
+    "write",
+    "verify",
+    "verify-buffered",
+    "scrub",
+    "read-only",
+    "swap",
+    "cache-type",
+    "discard",
+    "write-zeroes",
+    "resize",
+    "ext4",
+    "cycles",
+    "suspend",
+    "reload",
+];
+/// What QEMU offers beyond that.
+const QEMU: &[&str] = &["queues", "packed", "flush"];
+const PCI: &[&str] = &["polled", "hotplug"];
+
+/// The driver at its normal work, and its comings and goings.
+pub fn blk(platform: Platform) -> Boot {
+    let mut checks = BACKEND.to_vec();
+    if !platform.is_uml() {
+        checks.extend(QEMU);
+    }
+    if platform == Platform::Qemu {
+        checks.extend(PCI);
+    }
+    if platform.has_kmemleak() {
+        checks.push("kmemleak");
+    }
+    checks.extend(["kernel-log", "image"]);
+    let cycles = std::env::var(CYCLES_ENV).ok();
+    let seconds = match cycles {
+        Some(_) => 3600,
+        None => 600,
+    };
+    Boot {
+        disks: disks(platform),
+        cpus: 4,
+        params: cycles.into_iter().map(|count| ("cycles", count)).collect(),
+        checks,
+        ..Boot::new(platform, "blk", seconds)
+    }
+}
+
+fn disks(platform: Platform) -> Vec<Disk> {
+    let filled = |number: usize| Disk {
+        filled: true,
+        ..Disk::new(KIB[number])
+    };
+    let mut disks = vec![
+        filled(DATA),
+        Disk {
+            queues: 4,
+            ..Disk::new(KIB[SCRATCH])
+        },
+        Disk {
+            read_only: true,
+            ..filled(READ_ONLY)
+        },
+    ];
+    if !platform.is_uml() {
+        disks.push(Disk {
+            packed: true,
+            queues: 2,
+            block: 4096,
+            ..filled(PACKED)
+        });
+    }
+    if platform == Platform::Qemu {
+        disks.push(Disk {
+            pluggable: true,
+            ..Disk::new(KIB[PLUGGABLE])
+        });
+    }
+    disks
+}
+
+/// The back end is killed while it is written to.
+pub fn blk_backend_dies(platform: Platform) -> Boot {
+    Boot {
+        disks: vec![Disk::new(KIB[SCRATCH])],
+        checks: vec![
+            "backend-dies.writers",
+            "backend-dies.unbind",
+            "backend-dies.rmmod",
+            "backend-dies.kernel-log",
+        ],
+        ..Boot::new(platform, "blk-backend-dies", 120)
+    }
+}
+
+/// The power is cut under a file system.
+pub fn blk_power_cut(platform: Platform) -> Boot {
+    let wanted = std::env::var(POWER_CUTS_ENV).ok();
+    let count = wanted.and_then(|count| count.parse().ok());
+    Boot {
+        disks: vec![Disk {
+            logged: true,
+            ..Disk::new(KIB[SCRATCH])
+        }],
+        checks: vec!["power-cut"],
+        power_cuts: Some(count.unwrap_or(POWER_CUTS)),
+        ..Boot::new(platform, "blk-power-cut", 120)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_have_the_numbers_that_the_guest_knows() {
+        let boot = blk(Platform::Qemu);
+        assert!(boot.disks[READ_ONLY].read_only);
+        assert!(boot.disks[PACKED].packed);
+        assert!(boot.disks[PLUGGABLE].pluggable);
+        assert_eq!(boot.disks.len(), KIB.len());
+        assert_eq!(boot.full_name("bind"), "blk.qemu.bind");
+        assert_eq!(boot.console_check(), "console");
+    }
+
+    #[test]
+    fn a_part_has_what_it_needs() {
+        let part = blk(Platform::Uml).only("uml.image").unwrap();
+        assert_eq!(part.checks, ["image", "write"]);
+    }
+}
