@@ -108,6 +108,8 @@
 //! [`Arc`]: crate::sync::Arc
 
 mod adapter;
+#[cfg(CONFIG_BLOCK)]
+mod block;
 mod buffer;
 mod bytes;
 mod chain;
@@ -129,6 +131,11 @@ mod ring;
 pub mod sim;
 mod untrusted;
 
+#[cfg(CONFIG_BLOCK)]
+pub use self::block::{
+    BlockData,
+    Segments, //
+};
 pub use self::{
     adapter::Adapter,
     buffer::{

@@ -277,7 +277,7 @@ impl<T: Driver> Adapter<T> {
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {
-            T::freeze(vdev, Self::data(bound))?;
+            T::freeze(vdev, Self::data(bound), Self::class_device(bound)?)?;
             Self::quiesce(vdev, Some(&bound.events));
             // SAFETY: `quiesce` stopped everything else.
             unsafe { vdev.end_queues(QueueError::Dead) };
@@ -292,16 +292,27 @@ impl<T: Driver> Adapter<T> {
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {
-            vdev.find_vqs_again().inspect_err(|_| {
+            let class_device = Self::class_device(bound)?;
+            let found = vdev.find_vqs_again().inspect_err(|_| {
                 // SAFETY: The queues are not live.
                 unsafe { vdev.end_queues(QueueError::Dead) }
-            })?;
-            // SAFETY: `teardown` stops the queues before it drops `bound`.
-            unsafe { vdev.start_queues(&bound.events) };
-            T::restore(vdev, Self::data(bound));
+            });
+            if found.is_ok() {
+                // SAFETY: `teardown` stops the queues before it drops `bound`.
+                unsafe { vdev.start_queues(&bound.events) };
+            }
+            T::restore(vdev, Self::data(bound), class_device);
+            found?;
             bound.events.resume();
             Ok(0)
         })
+    }
+
+    /// For callbacks of the bus, of which there is one at a time.
+    fn class_device<'p, 'a>(bound: Pin<&'p Bound<'a, T>>) -> Result<&'p T::ClassDevice<'a>> {
+        // SAFETY: Only callbacks of the bus access this, and they are serialised. `teardown`, which
+        // takes it, is the last one.
+        unsafe { (*bound.get_ref().class_device.get()).as_ref() }.ok_or(ENODEV)
     }
 
     fn data<'p, 'a>(bound: Pin<&'p Bound<'a, T>>) -> Pin<&'p T::Data<'a>> {

@@ -204,6 +204,30 @@ pub struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
+    /// Reads `len` bytes at `offset`, `unit` at a time.
+    ///
+    /// # Safety
+    ///
+    /// `dst` is valid for writes of `len` bytes, of which `unit` is a divisor. What is read is
+    /// inside of what device types define.
+    #[inline(never)]
+    unsafe fn copy(&self, dst: *mut u8, offset: u32, len: usize, unit: usize) {
+        let Some(get) = self.vdev.config_ops().get else {
+            return;
+        };
+        for at in (0..len).step_by(unit) {
+            // SAFETY: The device is valid. The rest is by the requirements of this function.
+            unsafe {
+                get(
+                    self.vdev.as_raw(),
+                    offset + at as u32,
+                    dst.add(at).cast(),
+                    unit as u32,
+                );
+            }
+        }
+    }
+
     /// Reads a field.
     pub fn read<T: ConfigValue, const W: bool>(&self, field: Field<T, (), W>) -> Untrusted<T> {
         self.get(field.offset)
@@ -219,18 +243,10 @@ impl Snapshot<'_> {
     }
 
     fn get<T: ConfigValue>(&self, offset: u32) -> Untrusted<T> {
-        let (vdev, ops) = (self.vdev.as_raw(), self.vdev.config_ops());
         let mut value = T::ZERO;
-        if let Some(get) = ops.get {
-            for at in (0..size_of::<T>()).step_by(T::UNIT) {
-                // SAFETY: The device is valid, and `at` lies inside of `value`. Any bytes are a
-                // `T`. What lies in there is aligned, and inside of what device types define.
-                unsafe {
-                    let place = (&raw mut value).cast::<u8>().add(at);
-                    get(vdev, offset + at as u32, place.cast(), T::UNIT as u32);
-                }
-            }
-        }
+        // SAFETY: `value` has that many bytes, and any bytes are a `T`. What is there is inside of
+        // what device types define, and aligned.
+        unsafe { self.copy((&raw mut value).cast(), offset, size_of::<T>(), T::UNIT) };
         Untrusted::new(if self.little_endian {
             value.little_endian()
         } else {
@@ -273,6 +289,14 @@ impl Device<device::Bound> {
         &self,
         mut look: impl FnMut(&Snapshot<'_>) -> Result<R>,
     ) -> Result<R> {
+        let mut result = Err(EIO);
+        self.look(&mut |snapshot| result = look(snapshot))?;
+        result
+    }
+
+    /// Calls `look` until the configuration holds still.
+    #[inline(never)]
+    fn look(&self, look: &mut dyn FnMut(&Snapshot<'_>)) -> Result {
         if self.config_ops().get.is_none() {
             return Err(ENODEV);
         }
@@ -282,10 +306,10 @@ impl Device<device::Bound> {
         };
         let mut before = self.config_generation();
         for _ in 0..GENERATION_RETRIES {
-            let result = look(&snapshot);
+            look(&snapshot);
             let after = self.config_generation();
             if before == after {
-                return result;
+                return Ok(());
             }
             before = after;
         }

@@ -131,13 +131,19 @@ pub trait Driver: 'static {
     fn freeze<'bound>(
         vdev: &'bound Device<device::Core<'_>>,
         data: Pin<&Self::Data<'bound>>,
+        class_device: &Self::ClassDevice<'bound>,
     ) -> Result {
-        let _ = (vdev, data);
+        let _ = (vdev, data, class_device);
         Ok(())
     }
 
-    /// Called when the system wakes up, after DRIVER_OK, with new live and empty queues.
-    fn restore<'bound>(vdev: &'bound Device<device::Core<'_>>, data: Pin<&Self::Data<'bound>>) {
-        let _ = (vdev, data);
+    /// Called when the system wakes up, after DRIVER_OK, with new live and empty queues; with dead
+    /// ones if they cannot be made again.
+    fn restore<'bound>(
+        vdev: &'bound Device<device::Core<'_>>,
+        data: Pin<&Self::Data<'bound>>,
+        class_device: &Self::ClassDevice<'bound>,
+    ) {
+        let _ = (vdev, data, class_device);
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 pub struct DeviceId(bindings::virtio_device_id);
 
 impl DeviceId {
+    /// The block device, Virtio 1.3, section 5.2.
+    pub const BLOCK: Self = Self::new(bindings::VIRTIO_ID_BLOCK);
+
     /// The entropy device, Virtio 1.3, section 5.4.
     pub const ENTROPY: Self = Self::new(bindings::VIRTIO_ID_RNG);
 

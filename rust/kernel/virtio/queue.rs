@@ -24,6 +24,10 @@ use super::{
 };
 use crate::{
     bindings,
+    cpumask::{
+        Cpumask,
+        CpumaskVar, //
+    },
     error::to_result,
     prelude::*,
     sync::{
@@ -31,6 +35,7 @@ use crate::{
         CondVar,
         CondVarTimeoutResult,
         Mutex,
+        SetOnce,
         //
     },
     time::{
@@ -72,6 +77,18 @@ pub trait Handler: Send + Unpin + 'static {
     /// comes back by [`unused`](Handler::unused) as soon as the device is reset, which needs no
     /// help of the driver.
     fn broken(&mut self) {}
+
+    /// The device interrupted: it used buffers, as a rule.
+    ///
+    /// Called without the lock. A driver that wants to do something with many buffers at once,
+    /// after the lock was dropped, does it here, see [`VirtQueue::service`]; others need not care.
+    #[inline(always)]
+    fn interrupt(queue: &VirtQueue<Self>)
+    where
+        Self: Sized,
+    {
+        queue.poll();
+    }
 }
 
 /// What the lock of a queue protects.
@@ -171,7 +188,18 @@ pub struct VirtQueue<H: Handler> {
     life: Mutex<()>,
     /// Whether used buffers are found by polling only.
     polled: bool,
+    /// The CPUs that its interrupt goes to.
+    affinity: SetOnce<Cpus>,
 }
+
+/// CPUs, which do not change.
+struct Cpus(CpumaskVar);
+
+// SAFETY: A set of CPUs is memory like any other.
+unsafe impl Send for Cpus {}
+
+// SAFETY: There are shared references only, by which nobody changes it.
+unsafe impl Sync for Cpus {}
 
 impl<H: Handler> VirtQueue<H> {
     pub(super) fn new(handler: H, polled: bool) -> impl PinInit<Self> {
@@ -191,7 +219,15 @@ impl<H: Handler> VirtQueue<H> {
             changed <- CondVar::new(changed_name, changed_class),
             life <- Mutex::new((), life_name, life_class),
             polled,
+            affinity: SetOnce::new(),
         })
+    }
+
+    /// The CPUs that the interrupt of the queue goes to, if it is one of those that
+    /// [`QueueSet::spread_interrupts`](super::QueueSet::spread_interrupts) spreads, and the
+    /// transport can do that. Known after [`Device::find_vqs`](super::Device::find_vqs).
+    pub fn affinity(&self) -> Option<&Cpumask> {
+        self.affinity.as_ref().map(|cpus| &*cpus.0)
     }
 
     /// Calls `f` with the handler and the ring, under the lock of the queue.
@@ -211,8 +247,16 @@ impl<H: Handler> VirtQueue<H> {
     /// Hands used buffers to the handler, and finds out whether the queue broke. This is all there
     /// is to do for a queue without interrupts, see
     /// [`QueueSet::add_polled`](super::QueueSet::add_polled). Any context.
+    #[inline(always)]
     pub fn poll(&self) {
-        self.lock().service();
+        self.service(Handler::used);
+    }
+
+    /// As [`poll`](Self::poll), but `each` gets the buffers, under the lock, instead of
+    /// [`Handler::used`]. That still gets those which a work item or a waiting task finds.
+    #[inline(always)]
+    pub fn service(&self, each: impl FnMut(&mut H, H::Buffer, &mut Ring<'_, H::Buffer>)) {
+        self.lock().service(each);
     }
 
     /// Calls `attempt` under the lock until it returns `Some`, and sleeps in between.
@@ -239,7 +283,7 @@ impl<H: Handler> VirtQueue<H> {
         let mut left = timeout;
         loop {
             let mut guard = self.lock();
-            guard.service();
+            guard.service(H::used);
             let (handler, mut ring) = guard.split();
             if let Some(result) = attempt(handler, &mut ring) {
                 return Ok(Some(result));
@@ -279,14 +323,16 @@ impl<H: Handler> VirtQueue<H> {
     /// rules brings upon itself. Any context.
     ///
     /// All queues of the device end, it is reset, and what is in flight comes back by
-    /// [`Handler::unused`]. Does nothing if the queue is not live.
-    pub fn break_device(&self) {
+    /// [`Handler::unused`]. Does nothing, and returns `false`, if the queue is not live.
+    pub fn break_device(&self) -> bool {
         let mut guard = self.lock();
-        if let Some(vq) = guard.inner.ring.live() {
-            // SAFETY: The queue is live and locked.
-            unsafe { bindings::__virtqueue_break(vq.as_ptr()) };
-            guard.report_broken();
-        }
+        let Some(vq) = guard.inner.ring.live() else {
+            return false;
+        };
+        // SAFETY: The queue is live and locked.
+        unsafe { bindings::__virtqueue_break(vq.as_ptr()) };
+        guard.report_broken();
+        true
     }
 
     /// Takes back all buffers in flight, which go to [`Handler::unused`], and starts again with an
@@ -352,7 +398,7 @@ impl<H: Handler> VirtQueue<H> {
             guard.report_broken();
         } else {
             // If nothing was done, interrupts may have been lost.
-            guard.service();
+            guard.service(H::used);
         }
         drop(guard);
         drop(old_limbo);
@@ -423,7 +469,7 @@ impl<H: Handler> VirtQueue<H> {
     pub(super) unsafe extern "C" fn used_callback(vq: *mut bindings::virtqueue) {
         // SAFETY: By the requirements of this function, which are those of `of_callback`.
         if let Some(queue) = unsafe { super::queue_set::of_callback::<H>(vq) } {
-            queue.lock().service();
+            H::interrupt(queue);
         }
     }
 }
@@ -452,7 +498,7 @@ impl<H: Handler> QueueGuard<'_, H> {
 
     /// Hands used buffers to the handler until there are none and the next one will interrupt.
     #[inline(always)]
-    fn service(&mut self) {
+    fn service(&mut self, mut each: impl FnMut(&mut H, H::Buffer, &mut Ring<'_, H::Buffer>)) {
         let queue = self.queue;
         let (handler, mut ring) = self.split();
         let Some(vq) = ring.live() else {
@@ -466,7 +512,7 @@ impl<H: Handler> QueueGuard<'_, H> {
             // SAFETY: The queue is live and locked.
             unsafe { bindings::virtqueue_disable_cb(vq.as_ptr()) };
             while let Some(buffer) = ring.pop_from(vq) {
-                handler.used(buffer, &mut ring);
+                each(handler, buffer, &mut ring);
                 budget = budget.wrapping_sub(1);
                 // If no buffer is in flight, none can come back.
                 if budget == 0 || vq.num_free() == size {
@@ -539,6 +585,9 @@ pub(super) trait AnyQueue: Send + Sync {
     /// `vq`; `vq` is empty.
     unsafe fn attach(&self, vq: NonNull<bindings::virtqueue>) -> Result;
 
+    /// Remembers what [`VirtQueue::affinity`] says.
+    fn set_affinity(&self, cpus: &Cpumask) -> Result;
+
     /// Lets drivers and callbacks use the queue, if it is attached.
     ///
     /// # Safety
@@ -579,6 +628,11 @@ impl<H: Handler> AnyQueue for VirtQueue<H> {
         inner.limbo = limbo;
         // INVARIANT: `vq` is empty and the queue is not live, so there is no buffer of any type.
         inner.vq = Some(vq);
+        Ok(())
+    }
+
+    fn set_affinity(&self, cpus: &Cpumask) -> Result {
+        self.affinity.populate(Cpus(CpumaskVar::try_clone(cpus)?));
         Ok(())
     }
 
@@ -625,6 +679,8 @@ impl<H: Handler> AnyQueue for VirtQueue<H> {
         inner.vq = None;
         drop(inner);
         self.hand_back();
+        // Tasks that wait for buffers to come back were woken when the queue ended, too early.
+        self.changed.notify_all();
     }
 
     fn poll(&self) {

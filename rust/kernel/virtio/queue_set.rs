@@ -14,9 +14,11 @@ use super::{
 };
 use crate::{
     bindings,
+    cpumask::Cpumask,
     device,
     error::to_result,
     prelude::*,
+    str::CString,
     sync::{
         rcu,
         Arc, //
@@ -46,7 +48,7 @@ struct Affinity {
 }
 
 struct Entry {
-    name: &'static CStr,
+    name: CString,
     /// `None` for a queue without interrupts.
     callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
     queue: *const c_void,
@@ -66,11 +68,7 @@ impl QueueSet {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn add<H: Handler>(
-        &mut self,
-        name: &'static CStr,
-        handler: H,
-    ) -> Result<Arc<VirtQueue<H>>> {
+    pub fn add<H: Handler>(&mut self, name: &CStr, handler: H) -> Result<Arc<VirtQueue<H>>> {
         self.push(name, handler, Some(VirtQueue::<H>::used_callback))
     }
 
@@ -80,11 +78,7 @@ impl QueueSet {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn add_polled<H: Handler>(
-        &mut self,
-        name: &'static CStr,
-        handler: H,
-    ) -> Result<Arc<VirtQueue<H>>> {
+    pub fn add_polled<H: Handler>(&mut self, name: &CStr, handler: H) -> Result<Arc<VirtQueue<H>>> {
         self.push(name, handler, None)
     }
 
@@ -99,7 +93,7 @@ impl QueueSet {
 
     fn push<H: Handler>(
         &mut self,
-        name: &'static CStr,
+        name: &CStr,
         handler: H,
         callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
     ) -> Result<Arc<VirtQueue<H>>> {
@@ -107,7 +101,7 @@ impl QueueSet {
         // INVARIANT: All three are of the same `H`.
         self.entries.push(
             Entry {
-                name,
+                name: CString::try_from(name)?,
                 callback,
                 queue: Arc::as_ptr(&queue).cast(),
                 any: queue.clone(),
@@ -157,9 +151,9 @@ impl QueueSet {
                 ..Default::default()
             });
 
-        // SAFETY: `vdev` is valid and has no virtqueues. Both arrays have `count` entries. The
-        // names are static. A callback can come at once: it finds this set through `priv`, and its
-        // queue not live.
+        // SAFETY: `vdev` is valid and has no virtqueues. Both arrays have `count` entries. The set
+        // owns the names as long as there are virtqueues. A callback can come at once: it finds
+        // this set through `priv`, and its queue not live.
         to_result(unsafe {
             bindings::virtio_find_vqs(
                 vdev,
@@ -175,6 +169,32 @@ impl QueueSet {
             // SAFETY: The transport just made `vq`. Only `delete` deletes it, after `stop` and
             // a grace period.
             unsafe { queue.attach(vq)? };
+        }
+        if self.affinity.is_some() {
+            // SAFETY: `vdev` is valid, and its virtqueues were just made.
+            unsafe { self.ask_affinity(vdev)? };
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// `vdev` is a valid device with the virtqueues of this set, which nobody deletes meanwhile.
+    unsafe fn ask_affinity(&self, vdev: *mut bindings::virtio_device) -> Result {
+        // SAFETY: `vdev` is valid; the transport's table of operations is constant.
+        let Some(get) = (unsafe { (*(*vdev).config).get_vq_affinity }) else {
+            return Ok(());
+        };
+        for (index, queue) in (0..).zip(self.queues()) {
+            // SAFETY: By the requirements of this function. What is returned is valid as long as
+            // the virtqueues, or null.
+            let cpus = unsafe {
+                let cpus = get(vdev, index);
+                (!cpus.is_null()).then(|| Cpumask::from_raw(cpus))
+            };
+            if let Some(cpus) = cpus {
+                queue.set_affinity(cpus)?;
+            }
         }
         Ok(())
     }

@@ -298,6 +298,25 @@ impl<'a, B: Buffer> Ring<'a, B> {
         PostError { reason, buffer }
     }
 
+    /// Puts off to notify the device of what was posted: until the next post, or
+    /// [`notify`](Ring::notify).
+    ///
+    /// For drivers that know that more will follow at once.
+    #[inline(always)]
+    pub fn put_off(&mut self) {
+        if *self.after == After::Kick {
+            *self.after = After::Nothing;
+        }
+    }
+
+    /// The device will be notified of what it was not notified of yet, when the lock is dropped.
+    #[inline(always)]
+    pub fn notify(&mut self) {
+        if *self.after == After::Nothing {
+            *self.after = After::Kick;
+        }
+    }
+
     /// Takes the next used buffer, if there is one.
     ///
     /// The length that the device reported is clamped to what was posted, see

@@ -45,7 +45,7 @@ impl<T> Untrusted<T> {
     ///
     /// Whatever `check` returns.
     #[inline]
-    pub fn validate<U>(self, check: impl FnOnce(T) -> Result<U>) -> Result<U> {
+    pub fn validate<U, E>(self, check: impl FnOnce(T) -> Result<U, E>) -> Result<U, E> {
         check(self.0)
     }
 }

@@ -1,0 +1,617 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Virtio block device.
+//!
+//! Requests of the block layer are posted as they are: header and status are part of the request,
+//! its pages are listed in a table that the queue has for that. Nothing is allocated on the way,
+//! but for the ranges of a discard.
+//!
+//! What the device answers is an error unless it says otherwise: a status that does not exist or
+//! was not written, a read that returned fewer bytes than were asked for. A device that breaks the
+//! rules of its rings, or that answers nothing for as long as the timeout of the disk (`io_timeout`
+//! in sysfs), is given up: all requests fail.
+//!
+//! A device that claims to have read everything, and wrote nothing, cannot be found out. Who reads
+//! gets what the memory held before, and where DMA is bounced, the device side sees that, too. The
+//! parameter `scrub` has the memory zeroed before each read.
+//!
+//! Devices before Virtio 1.0 are known to report lengths that are wrong without any harm meant, so
+//! theirs are not looked at. For these, memory is zeroed unless `scrub` says not to.
+//!
+//! Specification: Virtio 1.3, section 5.2.
+
+mod command;
+mod config;
+#[cfg(all(CONFIG_KUNIT = "y", CONFIG_VIRTIO_SIM_DISK))]
+mod kunit;
+
+use command::Command;
+use config::{
+    Config,
+    Feature,
+    Geometry, //
+};
+use kernel::{
+    block::{
+        self,
+        Attribute,
+        Batch,
+        Disk,
+        DiskParams,
+        LiveDisk,
+        Operation,
+        Operations,
+        Page,
+        Registration,
+        RequestList,
+        Sectors,
+        Status,
+        TagSet,
+        TagSetParams, //
+    },
+    cpumask::Cpumask,
+    device::{
+        Bound,
+        Core,
+        Device, //
+    },
+    prelude::*,
+    str::CString,
+    sync::{
+        aref::ARef,
+        Arc,
+        SetOnce, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic,
+        Msecs, //
+    },
+    virtio::{
+        self,
+        BlockData,
+        Negotiated,
+        PostError,
+        QueueError,
+        QueueSet,
+        Ring,
+        Segments,
+        VirtQueue, //
+    }, //
+};
+
+/// How long a device may be silent when it is unbound or frozen, in milliseconds.
+const PATIENCE: Msecs = 1500;
+
+/// How long requests may be late although the device answers others.
+const LONGEST: Delta = Delta::from_secs(120);
+
+/// What is late at the same time.
+const ONE_PASS: Delta = Delta::from_secs(1);
+
+type Request = block::Request<VirtioBlk>;
+
+/// What the lock of a queue protects.
+struct Requests {
+    segments: Segments,
+    /// How many requests came back, to see whether the device does anything.
+    answered: usize,
+    late: Option<Late>,
+}
+
+/// What is known since requests are late.
+struct Late {
+    /// How many had been answered when one was late the last time.
+    answered: usize,
+    first: Instant<Monotonic>,
+    last: Instant<Monotonic>,
+}
+
+impl virtio::Handler for Requests {
+    type Buffer = Request;
+
+    fn used(&mut self, rq: Request, _ring: &mut Ring<'_, Request>) {
+        self.answered = self.answered.wrapping_add(1);
+        rq.complete();
+    }
+
+    fn unused(&mut self, rq: Request) {
+        rq.end(Status::IO_ERROR);
+    }
+
+    #[inline(always)]
+    fn interrupt(queue: &VirtQueue<Self>) {
+        Batch::with(|batch| Self::answer(queue, batch));
+    }
+}
+
+impl Requests {
+    /// Moves what the device is done with to `batch`.
+    #[inline(always)]
+    fn answer(queue: &VirtQueue<Self>, batch: &mut Batch<'_, VirtioBlk>) -> u32 {
+        let mut count = 0_u32;
+        queue.service(|requests, rq, _ring| {
+            requests.answered = requests.answered.wrapping_add(1);
+            count = count.wrapping_add(1);
+            batch.push(rq);
+        });
+        count
+    }
+}
+
+/// A queue, and what is needed to use it.
+struct Queue {
+    queue: Arc<VirtQueue<Requests>>,
+    dev: ARef<Device>,
+    /// Whether the device follows Virtio 1.0 or later. If so, its fields are little-endian, not in
+    /// the byte order of the CPU, and the lengths that it reports are right.
+    modern: bool,
+    /// Whether memory is zeroed before the device writes to it.
+    scrub: bool,
+}
+
+impl Queue {
+    /// Prepares what does not need the ring. `false` if there is no memory.
+    #[inline(always)]
+    fn prepare(&self, rq: &mut Request) -> Result<bool, Status> {
+        let operation = rq.operation();
+        if operation == Operation::DriverIn {
+            // Who made the request prepared it.
+            return Ok(true);
+        }
+        let command = Command::of(operation).ok_or(Status::NOT_SUPPORTED)?;
+        let sector = if command.has_sector() {
+            rq.sector()
+        } else {
+            Sectors(0)
+        };
+        let header = command.header(rq.io_priority().into(), sector, self.modern);
+        *rq.data_mut().header_mut() = header;
+
+        if command.has_ranges() {
+            let Ok(ranges) = command.ranges(rq) else {
+                return Ok(false);
+            };
+            rq.data_mut().data_mut().set_own(Some(ranges));
+        } else if self.scrub && operation.is_read() {
+            rq.scrub();
+        }
+        Ok(true)
+    }
+
+    /// Whether the device is to be given up, of which a request is late.
+    fn is_lost(&self) -> bool {
+        // An interrupt can have been lost, and who polls may have stopped to do so.
+        self.queue.poll();
+        let now = Instant::now();
+        self.queue.with(|requests, ring| {
+            let answered = requests.answered;
+            if ring.free() == ring.size() {
+                requests.late = None;
+                return false;
+            }
+            let late = requests.late.get_or_insert(Late {
+                answered,
+                first: now,
+                last: now,
+            });
+            let since = now - late.last;
+            if since < ONE_PASS {
+                return false;
+            }
+            let silent = late.answered == answered;
+            if since > LONGEST {
+                late.first = now;
+            }
+            late.answered = answered;
+            late.last = now;
+            silent || now - late.first > LONGEST
+        })
+    }
+
+    /// Gives back what can be tried again, and ends what cannot.
+    #[cold]
+    fn refused(e: PostError<Request>) -> Result<(), Request> {
+        match e.reason {
+            QueueError::NoSpace | QueueError::NoMemory => Err(e.buffer),
+            _ => {
+                e.buffer.end(Status::IO_ERROR);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Waits until the device answers anything, if it has anything, and gives it up if it does not.
+fn rouse(dev: &Device, queue: &VirtQueue<Requests>) {
+    let mut before = None;
+    let answered = queue.wait_until(msecs_to_jiffies(PATIENCE), |requests, ring| {
+        let before = *before.get_or_insert(requests.answered);
+        (ring.free() == ring.size() || requests.answered != before).then_some(())
+    });
+    if answered == Ok(None) && queue.break_device() {
+        dev_err!(dev, "no answer for {} ms\n", PATIENCE);
+    }
+}
+
+/// The driver, and the operations of its disks.
+struct VirtioBlk;
+
+#[vtable]
+impl Operations for VirtioBlk {
+    type Parent = virtio::Device<Bound>;
+    type DiskData = Negotiated<Feature>;
+    type HwQueue = Queue;
+    type RequestData = virtio::Request<command::Header, BlockData, u8>;
+
+    fn request_data() -> Self::RequestData {
+        virtio::Request::new([0; 16], BlockData::new(), command::NO_STATUS)
+    }
+
+    fn queue_rq(queue: &Queue, mut rq: Request, last: bool) -> Result<(), Request> {
+        match queue.prepare(&mut rq) {
+            Ok(true) => (),
+            Ok(false) => return Err(rq),
+            Err(status) => {
+                rq.end(status);
+                if last {
+                    Self::commit_rqs(queue);
+                }
+                return Ok(());
+            }
+        }
+        let posted = queue.queue.with(|requests, ring| {
+            let posted = requests.segments.post(rq, ring);
+            if !last {
+                ring.put_off();
+            } else if posted.is_err() {
+                ring.notify();
+            }
+            posted
+        });
+        posted.or_else(Queue::refused)
+    }
+
+    fn queue_rqs(list: &mut RequestList<'_, Self>) {
+        while let Some(queue) = list.next_queue() {
+            if queue.scrub {
+                // That takes too long for doing it under the lock: one by one, then.
+                return;
+            }
+            queue.queue.with(|requests, ring| {
+                while list
+                    .next_queue()
+                    .is_some_and(|next| core::ptr::eq(next, queue))
+                {
+                    let Some(mut rq) = list.pop() else {
+                        break;
+                    };
+                    match queue.prepare(&mut rq) {
+                        Ok(true) => {
+                            let posted = requests.segments.post(rq, ring);
+                            if let Err(rq) = posted.or_else(Queue::refused) {
+                                rq.requeue();
+                            }
+                        }
+                        Ok(false) => rq.requeue(),
+                        Err(status) => rq.end(status),
+                    }
+                }
+            });
+        }
+    }
+
+    fn commit_rqs(queue: &Queue) {
+        queue.queue.with(|_requests, ring| ring.notify());
+    }
+
+    #[inline(always)]
+    fn complete(queue: &Queue, rq: &mut Request) -> Status {
+        command::status_of(rq, queue.modern)
+    }
+
+    fn timed_out(queue: &Queue, operation: Operation, sector: Sectors) {
+        if queue.is_lost() && queue.queue.break_device() {
+            dev_err!(
+                queue.dev,
+                "no answer in time: {} at sector {}\n",
+                operation.name(),
+                sector.0
+            );
+        }
+    }
+
+    fn poll(queue: &Queue, batch: &mut Batch<'_, Self>) -> u32 {
+        Requests::answer(&queue.queue, batch)
+    }
+
+    fn cpus(queue: &Queue) -> Option<&Cpumask> {
+        queue.queue.affinity()
+    }
+}
+
+/// The state of the driver for one device.
+struct State {
+    features: Negotiated<Feature>,
+    queues: KVec<Arc<VirtQueue<Requests>>>,
+    polled: u32,
+    disk: SetOnce<ARef<Disk>>,
+}
+
+impl State {
+    fn new(vdev: &virtio::Device<Core<'_>>, features: Negotiated<Feature>) -> Result<Self> {
+        let wanted = module_parameters::num_request_queues.value();
+        let count = block::usable_queues(config::num_queues(vdev, &features, wanted)?);
+        let polled = module_parameters::poll_queues.value().min(count - 1);
+        dev_info!(
+            vdev.as_ref(),
+            "{}/0/{} default/read/poll queues\n",
+            count - polled,
+            polled
+        );
+
+        let mut set = QueueSet::new();
+        let mut queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for index in 0..count {
+            let handler = Requests {
+                // How many segments there can be depends on the size of the ring.
+                segments: Segments::new(0)?,
+                answered: 0,
+                late: None,
+            };
+            let queue = if index < count - polled {
+                set.add(&CString::try_from_fmt(fmt!("req.{index}"))?, handler)?
+            } else {
+                set.add_polled(&CString::try_from_fmt(fmt!("req_poll.{index}"))?, handler)?
+            };
+            queues.push(queue, GFP_KERNEL)?;
+        }
+        set.spread_interrupts(0, 0);
+        vdev.find_vqs(set)?;
+
+        Ok(Self {
+            features,
+            queues,
+            polled,
+            disk: SetOnce::new(),
+        })
+    }
+
+    /// How many descriptors the smallest ring has.
+    fn ring_size(&self) -> u32 {
+        let sizes = self
+            .queues
+            .iter()
+            .map(|queue| queue.with(|_, ring| ring.size()));
+        sizes.min().unwrap_or(0)
+    }
+
+    fn tag_set(
+        &self,
+        vdev: &virtio::Device<Core<'_>>,
+        geometry: &Geometry,
+        ring_size: u32,
+    ) -> Result<Arc<TagSet<VirtioBlk>>> {
+        let modern = self.features.version_1();
+        let scrub = config::scrub(scrub_parameter(), modern)?;
+        let mut queues = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
+        for queue in &self.queues {
+            let segments = Segments::new(geometry.max_segments)?;
+            let old =
+                queue.with(|requests, _| core::mem::replace(&mut requests.segments, segments));
+            drop(old);
+            queues.push(
+                Queue {
+                    queue: queue.clone(),
+                    dev: vdev.as_ref().into(),
+                    modern,
+                    scrub,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        // A request takes one descriptor where it can have a table of its own, or at least two.
+        let depth = match module_parameters::queue_depth.value() {
+            0 if self.features.indirect_desc() => ring_size,
+            0 => ring_size / 2,
+            depth => depth,
+        };
+        TagSet::new(TagSetParams {
+            queues,
+            polled: self.polled,
+            depth,
+            timeout: 0,
+        })
+    }
+}
+
+fn scrub_parameter() -> u8 {
+    #[cfg(all(CONFIG_KUNIT = "y", CONFIG_VIRTIO_SIM_DISK))]
+    if let Some(scrub) = kunit::scrub() {
+        return scrub;
+    }
+    module_parameters::scrub.value()
+}
+
+fn show_serial(disk: &LiveDisk<'_, VirtioBlk>, page: &mut Page<'_>) -> Result {
+    let mut serial = KVec::from_elem(0_u8, command::SERIAL_LEN, GFP_KERNEL)?;
+    let modern = disk.data().version_1();
+    let read = disk.read_by_driver(&mut serial, |data| {
+        *data.header_mut() = Command::GetId.header(0, Sectors(0), modern);
+    });
+    match read {
+        Ok(()) => {
+            let len = serial.iter().position(|byte| *byte == 0);
+            page.push(&serial[..len.unwrap_or(serial.len())])
+        }
+        // It need not have one.
+        Err(e) if e == EIO || e == EOPNOTSUPP => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn show_cache_type(disk: &LiveDisk<'_, VirtioBlk>, page: &mut Page<'_>) -> Result {
+    page.push(match config::write_back(disk.parent(), disk.data())? {
+        true => b"write back\n",
+        false => b"write through\n",
+    })
+}
+
+fn store_cache_type(disk: &LiveDisk<'_, VirtioBlk>, kind: &[u8]) -> Result {
+    let write_back = match kind {
+        b"write back" => true,
+        b"write through" => false,
+        _ => return Err(EINVAL),
+    };
+    let (vdev, features) = (disk.parent(), disk.data());
+    vdev.config_write_if(features, Config::WCE, write_back.into())?;
+    // The device may not have listened.
+    let write_back = config::write_back(vdev, features)?;
+    disk.update_limits(|limits| limits.set_write_cache(write_back))
+}
+
+/// What is in sysfs if the cache cannot be turned off.
+static ATTRIBUTES: [Attribute<VirtioBlk>; 2] = [
+    Attribute::new(c"serial", show_serial),
+    Attribute::new(c"cache_type", show_cache_type),
+];
+
+/// What is in sysfs if it can.
+static ATTRIBUTES_WITH_CACHE: [Attribute<VirtioBlk>; 2] = [
+    Attribute::new(c"serial", show_serial),
+    Attribute::writable(c"cache_type", show_cache_type, store_cache_type),
+];
+
+kernel::virtio_device_table!(ID_TABLE, [virtio::DeviceId::BLOCK]);
+
+impl virtio::Driver for VirtioBlk {
+    type Features = Feature;
+    type Data<'bound> = State;
+    type ClassDevice<'bound> = Registration<VirtioBlk>;
+
+    const ID_TABLE: virtio::IdTable = &ID_TABLE;
+
+    fn probe<'bound>(
+        vdev: &'bound virtio::Device<Core<'_>>,
+        features: Negotiated<Feature>,
+    ) -> impl PinInit<State, Error> + 'bound {
+        State::new(vdev, features)
+    }
+
+    fn register<'bound>(
+        vdev: &'bound virtio::Device<Core<'_>>,
+        state: Pin<&State>,
+    ) -> Result<Registration<VirtioBlk>> {
+        let features = &state.features;
+        let ring_size = state.ring_size();
+        let geometry = Geometry::read(vdev, features, ring_size)?;
+        let tag_set = state.tag_set(vdev, &geometry, ring_size)?;
+
+        let vdev: &virtio::Device<Bound> = vdev;
+        let registration = Registration::new(
+            vdev,
+            tag_set,
+            DiskParams {
+                prefix: c"vd",
+                limits: geometry.limits,
+                capacity: config::capacity(vdev)?,
+                read_only: features.has(Feature::ReadOnly),
+            },
+            match features.has(Feature::ConfigWce) {
+                true => &ATTRIBUTES_WITH_CACHE,
+                false => &ATTRIBUTES,
+            },
+            *features,
+        )?;
+        let disk = registration.live(vdev)?.disk();
+        let capacity = disk.capacity();
+        dev_info!(
+            vdev.as_ref(),
+            "[{}] {} sectors of 512 bytes\n",
+            disk.name(),
+            capacity.0
+        );
+        state.disk.populate(disk.into());
+        Ok(registration)
+    }
+
+    fn unbind<'bound>(vdev: &'bound virtio::Device<Core<'_>>, state: Pin<&State>) {
+        // Who deletes the disk waits for all requests.
+        if let Some(disk) = state.disk.as_ref() {
+            disk.set_timeout(msecs_to_jiffies(PATIENCE));
+        }
+        for queue in &state.queues {
+            rouse(vdev.as_ref(), queue);
+        }
+    }
+
+    fn config_changed<'bound>(vdev: &virtio::Device<Bound>, state: Pin<&State>) {
+        let Some(disk) = state.disk.as_ref() else {
+            return;
+        };
+        match config::capacity(vdev) {
+            Ok(capacity) if capacity != disk.capacity() => {
+                dev_info!(
+                    vdev.as_ref(),
+                    "[{}] new size: {} sectors of 512 bytes\n",
+                    disk.name(),
+                    capacity.0
+                );
+                disk.set_capacity(capacity);
+            }
+            Ok(_) => (),
+            Err(e) => dev_err!(vdev.as_ref(), "cannot read the new size: {e:?}\n"),
+        }
+    }
+
+    fn freeze<'bound>(
+        vdev: &'bound virtio::Device<Core<'_>>,
+        state: Pin<&State>,
+        disk: &Registration<VirtioBlk>,
+    ) -> Result {
+        // That waits for requests, too.
+        for queue in &state.queues {
+            rouse(vdev.as_ref(), queue);
+        }
+        disk.live(vdev)?.pause();
+        Ok(())
+    }
+
+    fn restore<'bound>(
+        vdev: &'bound virtio::Device<Core<'_>>,
+        _state: Pin<&State>,
+        disk: &Registration<VirtioBlk>,
+    ) {
+        if let Ok(disk) = disk.live(vdev) {
+            disk.resume();
+        }
+    }
+}
+
+kernel::module_virtio_driver! {
+    type: VirtioBlk,
+    name: "virtio_blk_rust",
+    authors: ["Rust virtio contributors"],
+    description: "Virtio block device, in Rust",
+    license: "GPL",
+    params: {
+        num_request_queues: u32 {
+            default: 0,
+            description: "Most queues to use for requests, 0 for as many as there are CPUs",
+        },
+        poll_queues: u32 {
+            default: 0,
+            description: "How many of them are polled",
+        },
+        queue_depth: u32 {
+            default: 0,
+            description: "Requests per queue, 0 for as many as its ring has room for",
+        },
+        scrub: u8 {
+            default: 2,
+            description: "Zero memory before reads: 0 no, 1 yes, 2 where it counts",
+        },
+    },
+}

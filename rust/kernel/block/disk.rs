@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Disks.
+
+use super::{
+    attribute::Attribute,
+    limits::Limits,
+    operation::Sectors,
+    operations::Operations,
+    request::Request,
+    tag_set::TagSet, //
+};
+use crate::{
+    bindings,
+    device::{
+        self,
+        AsBusDevice, //
+    },
+    devres::Devres,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    new_mutex,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        rcu,
+        Arc,
+        Mutex,
+        SetOnce, //
+    },
+    time::Jiffies,
+    types::Opaque, //
+};
+use core::{
+    mem::ManuallyDrop,
+    ptr::{
+        null,
+        null_mut,
+        NonNull, //
+    }, //
+};
+
+/// A disk, which may be gone already.
+///
+/// C: `struct gendisk`.
+///
+/// # Invariants
+///
+/// It is a valid `struct gendisk` with a queue.
+#[repr(transparent)]
+pub struct Disk(Opaque<bindings::gendisk>);
+
+// SAFETY: A disk is reference-counted, and can be released from any thread.
+unsafe impl Send for Disk {}
+
+// SAFETY: All methods can be called from several threads at once.
+unsafe impl Sync for Disk {}
+
+impl Disk {
+    fn as_raw(&self) -> *mut bindings::gendisk {
+        self.0.get()
+    }
+
+    fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant; the queue does not change.
+        unsafe { (*self.as_raw()).queue }
+    }
+
+    fn device(&self) -> *mut bindings::device {
+        // SAFETY: By the type invariant; the whole disk is a part that always exists.
+        unsafe { &raw mut (*(*self.as_raw()).part0).bd_device }
+    }
+
+    /// The name of its device node.
+    pub fn name(&self) -> &CStr {
+        // SAFETY: The name ends with a NUL and does not change.
+        unsafe { CStr::from_char_ptr((&raw const (*self.as_raw()).disk_name).cast()) }
+    }
+
+    /// The size of the disk.
+    pub fn capacity(&self) -> Sectors {
+        // SAFETY: By the type invariant; any value is fine.
+        Sectors(unsafe { (&raw const (*(*self.as_raw()).part0).bd_nr_sectors).read_volatile() })
+    }
+
+    /// Sets after how long [`Operations::timed_out`] is called for requests that are queued from
+    /// now on, in jiffies.
+    ///
+    /// C: `blk_queue_rq_timeout()`.
+    pub fn set_timeout(&self, timeout: Jiffies) {
+        // CAST: It was just limited.
+        let timeout = timeout.min(u32::MAX as Jiffies) as c_uint;
+        // SAFETY: By the type invariant.
+        unsafe { bindings::blk_queue_rq_timeout(self.queue(), timeout) };
+    }
+
+    /// Changes the size, and tells user space if it is another one; does nothing for a disk that is
+    /// gone. Process context; may sleep.
+    ///
+    /// C: `set_capacity_and_notify()`.
+    pub fn set_capacity(&self, capacity: Sectors) {
+        let state = self.remains().state.lock();
+        if state.live {
+            // SAFETY: By the type invariant. Who deletes the disk waits for the lock first.
+            unsafe { bindings::set_capacity_and_notify(self.as_raw(), capacity.0) };
+        }
+    }
+
+    fn resume(&self, state: &mut State) {
+        if core::mem::take(&mut state.paused) {
+            // SAFETY: The queue exists, and was made to wait once.
+            unsafe { bindings::blk_mq_unquiesce_queue(self.queue()) };
+        }
+    }
+
+    fn remains(&self) -> &Remains {
+        // SAFETY: `create` put it there before anybody could come by the disk, and `free_disk`
+        // frees it when nobody can any more.
+        unsafe { &*(*self.as_raw()).private_data.cast() }
+    }
+}
+
+// SAFETY: The reference count is the one of the device that stands for the whole disk.
+unsafe impl AlwaysRefCounted for Disk {
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::get_device(self.device()) };
+    }
+
+    unsafe fn dec_ref(disk: NonNull<Self>) {
+        // SAFETY: By the requirements of this function.
+        unsafe { bindings::put_device(disk.as_ref().device()) };
+    }
+}
+
+/// What a disk is to be.
+pub struct DiskParams {
+    /// How its name begins; letters make it one that no other disk has: `vd` gives `vda`.
+    pub prefix: &'static CStr,
+    /// What it can do.
+    pub limits: Limits,
+    /// Its size.
+    pub capacity: Sectors,
+    /// Whether it cannot be written to.
+    pub read_only: bool,
+}
+
+/// What a disk needs until nobody has it open any more, which can be long after the driver is gone:
+/// nothing in here is the driver's.
+#[pin_data]
+struct Remains {
+    operations: bindings::block_device_operations,
+    /// The [`Live`] of a disk that is.
+    live: *const c_void,
+    #[pin]
+    state: Mutex<State>,
+}
+
+/// Whether the disk is there.
+struct State {
+    /// From when it was added until it is about to be deleted.
+    live: bool,
+    /// Whether requests are kept from being queued.
+    paused: bool,
+}
+
+/// What a disk needs as long as it is live.
+struct Live<T: Operations> {
+    data: T::DiskData,
+    /// What `group` points to.
+    _attributes: KVec<*mut bindings::attribute>,
+    group: bindings::attribute_group,
+    /// What the disk points to.
+    groups: [*const bindings::attribute_group; 2],
+}
+
+impl<T: Operations> Live<T> {
+    fn new(data: T::DiskData, attributes: &'static [Attribute<T>]) -> Result<KBox<Self>> {
+        let mut pointers = KVec::with_capacity(attributes.len() + 1, GFP_KERNEL)?;
+        for attribute in attributes {
+            pointers.push(attribute.as_raw(), GFP_KERNEL)?;
+        }
+        pointers.push(null_mut(), GFP_KERNEL)?;
+
+        let mut group: bindings::attribute_group = pin_init::zeroed();
+        group.__bindgen_anon_2.attrs = pointers.as_mut_ptr();
+        let mut live = KBox::new(
+            Self {
+                data,
+                _attributes: pointers,
+                group,
+                groups: [null(); 2],
+            },
+            GFP_KERNEL,
+        )?;
+        live.groups[0] = &raw const live.group;
+        Ok(live)
+    }
+}
+
+/// A disk that exists: as long as this does, the disk can be opened and used.
+///
+/// When this is dropped, and before the parent device is unbound in any case, the disk is deleted:
+/// nobody can open it from then on, who has it open gets errors, and what is in flight is waited
+/// for. That has to come back by itself, or because the driver gives its device up.
+pub struct Registration<T: Operations>(Devres<Inner<T>>);
+
+/// # Invariants
+///
+/// The disk was added, uses the tag set, and points to `live`.
+struct Inner<T: Operations> {
+    disk: ARef<Disk>,
+    live: KBox<Live<T>>,
+    _tag_set: Arc<TagSet<T>>,
+}
+
+// SAFETY: The pointers in there are to what this object owns, or to what is constant.
+unsafe impl<T: Operations> Send for Inner<T> {}
+
+// SAFETY: As above; `DiskData` is `Sync`.
+unsafe impl<T: Operations> Sync for Inner<T> {}
+
+/// A disk that was allocated and not added.
+struct Unborn {
+    disk: NonNull<bindings::gendisk>,
+    remains: Pin<KBox<Remains>>,
+}
+
+impl Drop for Unborn {
+    fn drop(&mut self) {
+        // SAFETY: The disk was made with one reference, which is this. Nobody can open a disk that
+        // could not be added, and `remains` is dropped after this.
+        unsafe { bindings::put_disk(self.disk.as_ptr()) };
+    }
+}
+
+type Name = [c_char; bindings::DISK_NAME_LEN as usize];
+
+/// Names that were chosen, of disks that are being added. Made when it is needed first.
+fn names() -> Result<&'static Mutex<KVec<Name>>> {
+    static NAMES: SetOnce<Pin<KBox<Mutex<KVec<Name>>>>> = SetOnce::new();
+
+    loop {
+        if let Some(names) = NAMES.as_ref() {
+            return Ok(names);
+        }
+        // Somebody else may be faster.
+        NAMES.populate(KBox::pin_init(
+            new_mutex!(KVec::new(), "block_names"),
+            GFP_KERNEL,
+        )?);
+    }
+}
+
+impl<T: Operations> Registration<T> {
+    /// Makes a disk, and adds it to the system, which reads its partition table. `attributes` are
+    /// those in sysfs besides the ones that every disk has.
+    ///
+    /// Process context; may sleep.
+    ///
+    /// C: `blk_mq_alloc_disk()`, `device_add_disk()`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EINVAL`, or what the block layer says.
+    pub fn new(
+        parent: &T::Parent,
+        tag_set: Arc<TagSet<T>>,
+        mut params: DiskParams,
+        attributes: &'static [Attribute<T>],
+        data: T::DiskData,
+    ) -> Result<Self> {
+        let live = Live::new(data, attributes)?;
+        let disk = create(
+            parent.as_ref(),
+            tag_set.as_raw(),
+            &mut params,
+            (&raw const *live).cast(),
+            &live.groups,
+        )?;
+        // INVARIANT: Just added.
+        let inner = Inner {
+            disk,
+            live,
+            _tag_set: tag_set,
+        };
+        Ok(Self(Devres::new(parent.as_ref(), inner)?))
+    }
+
+    /// The disk.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `parent` is another device than the one that it was made for.
+    pub fn live<'a>(&'a self, parent: &'a T::Parent) -> Result<LiveDisk<'a, T>> {
+        let inner = self.0.access(parent.as_ref())?;
+        Ok(LiveDisk {
+            disk: &inner.disk,
+            parent,
+            live: &inner.live,
+        })
+    }
+}
+
+impl<T: Operations> Drop for Inner<T> {
+    fn drop(&mut self) {
+        let mut state = self.disk.remains().state.lock();
+        state.live = false;
+        // What waits to be queued could not end otherwise.
+        self.disk.resume(&mut state);
+        drop(state);
+        // SAFETY: By the type invariant, it was added, and is deleted once.
+        unsafe { bindings::del_gendisk(self.disk.as_raw()) };
+        // Who queues requests without a reference to the queue has finished after this.
+        rcu::synchronize_rcu();
+    }
+}
+
+/// In the kernel, not in the module that has the driver: as long as someone has the disk open.
+extern "C" fn free_disk(disk: *mut bindings::gendisk) {
+    // SAFETY: `Registration::new` put it there, and nobody uses the disk any more.
+    drop(unsafe { KBox::from_raw((*disk).private_data.cast::<Remains>()) });
+}
+
+/// Makes a disk, and adds it to the system.
+fn create(
+    parent: &device::Device<device::Bound>,
+    tag_set: *mut bindings::blk_mq_tag_set,
+    params: &mut DiskParams,
+    live: *const c_void,
+    groups: &[*const bindings::attribute_group; 2],
+) -> Result<ARef<Disk>> {
+    let mut operations: bindings::block_device_operations = pin_init::zeroed();
+    // SAFETY: The parent is bound, so it has a driver.
+    operations.owner = unsafe { (*(*parent.as_raw()).driver).owner };
+    operations.free_disk = Some(free_disk);
+    let remains = KBox::pin_init(
+        pin_init!(Remains {
+            operations,
+            live,
+            state <- new_mutex!(
+                State {
+                    live: false,
+                    paused: false,
+                },
+                "block_disk"
+            ),
+        }),
+        GFP_KERNEL,
+    )?;
+
+    // SAFETY: The tag set is valid, and the caller keeps it as long as there is the disk.
+    let disk = from_err_ptr(unsafe {
+        bindings::__blk_mq_alloc_disk(
+            tag_set,
+            params.limits.as_raw(),
+            null_mut(),
+            static_lock_class!().as_ptr(),
+        )
+    })?;
+    let unborn = Unborn {
+        // SAFETY: It is not an error, and not null.
+        disk: unsafe { NonNull::new_unchecked(disk) },
+        remains,
+    };
+    // SAFETY: Nobody else knows the disk.
+    unsafe {
+        (*disk).fops = &raw const unborn.remains.operations;
+        (*disk).private_data = (&raw const *unborn.remains).cast_mut().cast();
+        bindings::set_capacity(disk, params.capacity.0);
+        bindings::set_disk_ro(disk, params.read_only);
+    }
+    add(parent, disk, params.prefix, groups)?;
+    unborn.remains.state.lock().live = true;
+
+    let unborn = ManuallyDrop::new(unborn);
+    // SAFETY: `free_disk` frees it from now on, and `unborn` is not used any more.
+    let remains = unsafe { core::ptr::read(&raw const unborn.remains) };
+    // SAFETY: It is not moved.
+    let _ = KBox::into_raw(unsafe { Pin::into_inner_unchecked(remains) });
+    // SAFETY: The disk was made with one reference, which is this.
+    Ok(unsafe { ARef::from_raw(unborn.disk.cast()) })
+}
+
+/// Adds a disk with the first name that is free.
+///
+/// Adding reads the disk, which takes as long as its device likes. So no lock is held meanwhile;
+/// the name is known to be taken before the system knows it.
+fn add(
+    parent: &device::Device<device::Bound>,
+    disk: *mut bindings::gendisk,
+    prefix: &CStr,
+    groups: &[*const bindings::attribute_group; 2],
+) -> Result {
+    let mut chosen = names()?.lock();
+    let mut name: Name = [0; bindings::DISK_NAME_LEN as usize];
+    for index in 0.. {
+        write_name(&mut name, prefix.to_bytes(), index)?;
+        if !chosen.contains(&name) && !is_taken(&name) {
+            break;
+        }
+    }
+    chosen.push(name, GFP_KERNEL)?;
+    drop(chosen);
+
+    // SAFETY: The disk is complete, and nobody else knows it. What `groups` points to exists until
+    // it was deleted.
+    let added = to_result(unsafe {
+        (*disk).disk_name = name;
+        bindings::device_add_disk(parent.as_raw(), disk, groups.as_ptr().cast_mut())
+    });
+    names()?.lock().retain(|other| *other != name);
+    added
+}
+
+/// Whether there is a disk, or a partition, of this name.
+fn is_taken(name: &Name) -> bool {
+    // SAFETY: The name ends with a NUL; the class is one.
+    let found = unsafe {
+        bindings::class_find_device(
+            &raw const bindings::block_class,
+            null(),
+            name.as_ptr().cast(),
+            Some(bindings::device_match_name),
+        )
+    };
+    // SAFETY: We got a reference to it, if there is one.
+    unsafe { bindings::put_device(found) };
+    !found.is_null()
+}
+
+/// `prefix` and letters: a to z, aa to zz, and so on.
+fn write_name(name: &mut Name, prefix: &[u8], index: usize) -> Result {
+    let mut letters = [0_u8; 8];
+    let mut start = letters.len();
+    let mut left = index + 1;
+    while left > 0 {
+        start = start.checked_sub(1).ok_or(EINVAL)?;
+        // CAST: It is less than 26.
+        letters[start] = b'a' + ((left - 1) % 26) as u8;
+        left = (left - 1) / 26;
+    }
+    let parts = [prefix, &letters[start..], &[0]];
+    let mut slots = name.iter_mut();
+    for byte in parts.into_iter().flatten() {
+        *slots.next().ok_or(EINVAL)? = *byte as c_char;
+    }
+    Ok(())
+}
+
+/// A disk while it is registered.
+pub struct LiveDisk<'a, T: Operations> {
+    disk: &'a Disk,
+    parent: &'a T::Parent,
+    live: &'a Live<T>,
+}
+
+impl<'a, T: Operations> LiveDisk<'a, T> {
+    /// # Safety
+    ///
+    /// `dev` is the device of a disk that a [`Registration`] of this type added, which is not
+    /// dropped as long as the result exists.
+    pub(super) unsafe fn from_device(dev: *mut bindings::device) -> Self {
+        // SAFETY: By the requirements of this function: the device is part of the whole disk, which
+        // knows its disk, its parent, and `Live`. The parent is bound as long as that.
+        unsafe {
+            let part = crate::container_of!(dev, bindings::block_device, bd_device);
+            let disk = (*part).bd_disk;
+            let remains = (*disk).private_data.cast::<Remains>();
+            Self {
+                disk: &*disk.cast(),
+                parent: T::Parent::from_device(device::Device::from_raw((*dev).parent)),
+                live: &*(*remains).live.cast(),
+            }
+        }
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &'a Disk {
+        self.disk
+    }
+
+    /// The device that it is a disk of.
+    pub fn parent(&self) -> &'a T::Parent {
+        self.parent
+    }
+
+    /// The driver's data.
+    pub fn data(&self) -> &'a T::DiskData {
+        &self.live.data
+    }
+
+    /// Changes what the disk can do, while no request is being processed. Process context; may
+    /// sleep.
+    ///
+    /// C: `queue_limits_commit_update_frozen()`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the block layer does not accept it.
+    pub fn update_limits(&self, change: impl FnOnce(&mut Limits)) -> Result {
+        let queue = self.disk.queue();
+        // SAFETY: The queue exists. This locks its limits, and the second one unlocks them.
+        to_result(unsafe {
+            let mut limits = Limits::from_raw(bindings::queue_limits_start_update(queue));
+            change(&mut limits);
+            bindings::queue_limits_commit_update_frozen(queue, limits.as_raw())
+        })
+    }
+
+    /// Waits until no request is being processed, and keeps others from being queued until
+    /// [`resume`](Self::resume). Process context; may sleep.
+    ///
+    /// C: `blk_mq_freeze_queue()`, `blk_mq_quiesce_queue_nowait()`.
+    pub fn pause(&self) {
+        let queue = self.disk.queue();
+        // SAFETY: The queue exists.
+        unsafe {
+            let flags = bindings::blk_mq_freeze_queue(queue);
+            bindings::blk_mq_quiesce_queue_nowait(queue);
+            bindings::blk_mq_unfreeze_queue(queue, flags);
+        }
+        // Who holds the lock may allocate, and so wait for requests: not as long as the queue was
+        // frozen.
+        let mut state = self.disk.remains().state.lock();
+        if state.live && !state.paused {
+            state.paused = true;
+        } else {
+            // SAFETY: The queue exists, and was made to wait once more.
+            unsafe { bindings::blk_mq_unquiesce_queue(queue) };
+        }
+    }
+
+    /// Ends what [`pause`](Self::pause) began.
+    ///
+    /// C: `blk_mq_unquiesce_queue()`.
+    pub fn resume(&self) {
+        self.disk.resume(&mut self.disk.remains().state.lock());
+    }
+
+    /// Has [`Operations::queue_rq`] called with a request of the driver's own, whose data is set up
+    /// by `setup`, and which asks for as many bytes as there are in `buffer`.
+    ///
+    /// Its operation is [`DriverIn`](super::Operation::DriverIn). Process context; may sleep.
+    ///
+    /// C: `blk_execute_rq()`.
+    ///
+    /// # Errors
+    ///
+    /// What [`Operations::complete`] says, `ENOMEM`, or `ENODEV` if the disk is being deleted.
+    pub fn read_by_driver(
+        &self,
+        buffer: &mut KVec<u8>,
+        setup: impl FnOnce(&mut T::RequestData),
+    ) -> Result {
+        let len = u32::try_from(buffer.len())?;
+        // SAFETY: The queue exists.
+        let rq = from_err_ptr(unsafe {
+            bindings::blk_mq_alloc_request(self.disk.queue(), bindings::req_op_REQ_OP_DRV_IN, 0)
+        })?;
+        let rq = NonNull::new(rq).ok_or(ENOMEM)?;
+        // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
+        setup(unsafe { Request::<T>::private(rq).as_mut() });
+        // SAFETY: As above. The buffer is not touched until the request has ended: it is mapped to
+        // it, or to a copy.
+        let status = unsafe {
+            let buffer = buffer.as_mut_ptr().cast();
+            match to_result(bindings::blk_rq_map_kern(
+                rq.as_ptr(),
+                buffer,
+                len,
+                bindings::GFP_KERNEL,
+            )) {
+                Ok(()) => Ok(bindings::blk_execute_rq(rq.as_ptr(), false)),
+                Err(e) => Err(e),
+            }
+        };
+        // SAFETY: The request has ended, or was not begun.
+        unsafe { bindings::blk_mq_free_request(rq.as_ptr()) };
+        // SAFETY: Any status is fine.
+        to_result(unsafe { bindings::blk_status_to_errno(status?) })
+    }
+}

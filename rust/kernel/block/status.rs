@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a request ended.
+
+use crate::bindings;
+
+/// What the submitter of a request is told when it ends.
+///
+/// Being busy is not among them: a request that a driver cannot take now is given back, see
+/// [`Operations::queue_rq`](super::Operations::queue_rq).
+///
+/// C: `blk_status_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(bindings::blk_status_t);
+
+macro_rules! statuses {
+    ($($(#[$doc:meta])* $name:ident = $c:ident,)+) => {
+        impl Status {
+            $(
+                $(#[$doc])*
+                pub const $name: Self = Self(bindings::$c as bindings::blk_status_t);
+            )+
+        }
+    };
+}
+
+statuses! {
+    /// It was done.
+    OK = BLK_STS_OK,
+    /// The device cannot do it (`EOPNOTSUPP`).
+    NOT_SUPPORTED = BLK_STS_NOTSUPP,
+    /// The device took too long (`ETIMEDOUT`).
+    TIMEOUT = BLK_STS_TIMEOUT,
+    /// There is no room on the device (`ENOSPC`).
+    NO_SPACE = BLK_STS_NOSPC,
+    /// Anything else that went wrong (`EIO`).
+    IO_ERROR = BLK_STS_IOERR,
+    /// Too many zones are open (`ETOOMANYREFS`).
+    ZONE_OPEN_RESOURCE = BLK_STS_ZONE_OPEN_RESOURCE,
+    /// Too many zones are active (`EOVERFLOW`).
+    ZONE_ACTIVE_RESOURCE = BLK_STS_ZONE_ACTIVE_RESOURCE,
+}
+
+impl Status {
+    #[inline]
+    pub(super) fn as_raw(self) -> bindings::blk_status_t {
+        self.0
+    }
+}
