@@ -258,6 +258,8 @@ static const struct virtio_config_ops vsim_config_ops = {
 
 static void vsim_free_device(struct virtio_sim *sim)
 {
+	if (sim->model)
+		sim->model->free(sim->model_data);
 	for (u32 i = 0; i < sim->nr_queues; i++)
 		kvfree(sim->queues[i].taken);
 	kvfree(sim->batch);
@@ -306,29 +308,28 @@ err:
 	return NULL;
 }
 
-/**
- * virtio_sim_create() - makes a device and registers it on the virtio bus
- * @params: what device
- *
- * A driver that matches is probed before this returns, unless it asked for asynchronous probing.
- * All queues start in VIRTIO_SIM_MANUAL mode.
- *
- * Return: the device, for virtio_sim_destroy(), or an error pointer
- */
-struct virtio_sim *virtio_sim_create(const struct virtio_sim_params *params)
+/* As virtio_sim_create(), for a type of device. Frees @data with the device, or when this fails. */
+struct virtio_sim *vsim_create(const struct virtio_sim_params *params,
+			       const struct vsim_model *model, void *data)
 {
-	struct virtio_sim *sim;
-	int err;
+	struct virtio_sim *sim = NULL;
+	int err = 0;
 
 	if (!vsim_params_valid(params))
-		return ERR_PTR(-EINVAL);
-	if (IS_ERR_OR_NULL(vsim_root))
-		return ERR_PTR(-ENODEV);
-	sim = vsim_alloc_device(params);
-	if (!sim)
-		return ERR_PTR(-ENOMEM);
+		err = -EINVAL;
+	else if (IS_ERR_OR_NULL(vsim_root))
+		err = -ENODEV;
+	else
+		sim = vsim_alloc_device(params);
+	if (!sim) {
+		if (model)
+			model->free(data);
+		return ERR_PTR(err ?: -ENOMEM);
+	}
 
 	spin_lock_init(&sim->lock);
+	sim->model = model;
+	sim->model_data = data;
 	virtio_features_copy(sim->offered, params->features);
 	if (params->config_len)
 		memcpy(sim->config, params->config, params->config_len);
@@ -336,6 +337,8 @@ struct virtio_sim *virtio_sim_create(const struct virtio_sim_params *params)
 	sim->queue_size = params->queue_size;
 	sim->maps_left = U32_MAX;
 	sim->counter = 1;
+	if (model)
+		virtio_sim_set_mode(sim, VIRTIO_SIM_ALL_QUEUES, VIRTIO_SIM_IN_KICK);
 
 	sim->vdev.id.device = params->device_id;
 	sim->vdev.config = &vsim_config_ops;
@@ -351,6 +354,20 @@ struct virtio_sim *virtio_sim_create(const struct virtio_sim_params *params)
 		return ERR_PTR(err);
 	}
 	return sim;
+}
+
+/**
+ * virtio_sim_create() - makes a device and registers it on the virtio bus
+ * @params: what device
+ *
+ * A driver that matches is probed before this returns, unless it asked for asynchronous probing.
+ * All queues start in VIRTIO_SIM_MANUAL mode.
+ *
+ * Return: the device, for virtio_sim_destroy(), or an error pointer
+ */
+struct virtio_sim *virtio_sim_create(const struct virtio_sim_params *params)
+{
+	return vsim_create(params, NULL, NULL);
 }
 EXPORT_SYMBOL_GPL(virtio_sim_create);
 

@@ -5,7 +5,8 @@
 /*
  * The simulated device, inside: virtio_sim.c is the transport, virtio_sim_map.c the mapping of
  * buffers, virtio_sim_queue.c decides when a queue is served, virtio_sim_service.c how, and
- * virtio_sim_ring.c knows what a ring looks like to a device.
+ * virtio_sim_ring.c knows what a ring looks like to a device. virtio_sim_disk.c is one type of
+ * device; without a type the device copies what it reads.
  */
 
 #include <linux/atomic.h>
@@ -74,8 +75,21 @@ struct vsim_queue {
 	struct vsim_taken *taken;
 };
 
+/* What a type of device does. */
+struct vsim_model {
+	/*
+	 * Answers a chain, with the lock held: writes no more than the first @limit writable bytes,
+	 * but puts into @len how many an honest device reports. Returns whether there is an answer.
+	 */
+	bool (*answer)(struct virtio_sim *sim, const struct virtio_sim_chain *c, u32 limit,
+		       u32 *len);
+	void (*free)(void *data);
+};
+
 struct virtio_sim {
 	struct virtio_device vdev;
+	const struct vsim_model *model;
+	void *model_data;
 	/*
 	 * Protects what the device side knows. Never held while the driver is called: its
 	 * callbacks may kick, map, or read the configuration, which all comes back to us.
@@ -129,6 +143,10 @@ static inline void *vsim_ptr(u64 addr)
 {
 	return phys_to_virt((phys_addr_t)addr);
 }
+
+/* virtio_sim.c */
+struct virtio_sim *vsim_create(const struct virtio_sim_params *params,
+			       const struct vsim_model *model, void *data);
 
 /* virtio_sim_map.c */
 extern const struct virtio_map_ops vsim_map_ops;

@@ -264,32 +264,40 @@ void virtio_sim_lie(struct virtio_sim *sim, u32 queue, enum virtio_sim_lie lie, 
 EXPORT_SYMBOL_GPL(virtio_sim_lie);
 
 /**
+ * virtio_sim_answer() - serves what the driver made available, and does not interrupt
+ * @sim: the device
+ * @queue: index of the queue
+ * @max: serve no more chains than that
+ *
+ * An honest device of no type copies the readable bytes to the writable ones and fills the rest of
+ * these with a running counter. See virtio_sim_notify() for the interrupt.
+ *
+ * Return: the number of chains that it took
+ */
+u32 virtio_sim_answer(struct virtio_sim *sim, u32 queue, u32 max)
+{
+	struct vsim_queue *q = vsim_queue(sim, queue);
+
+	guard(spinlock_irqsave)(&sim->lock);
+	return q && q->enabled ? vsim_serve(q, max) : 0;
+}
+EXPORT_SYMBOL_GPL(virtio_sim_answer);
+
+/**
  * virtio_sim_serve() - serves what the driver made available
  * @sim: the device
  * @queue: index of the queue
  * @max: serve no more chains than that
  *
- * An honest device copies the readable bytes to the writable ones and fills the rest of these with
- * a running counter. It interrupts if the driver asked for it.
+ * As virtio_sim_answer(), but it interrupts if the driver asked for it.
  *
  * Return: the number of chains that it took
  */
 u32 virtio_sim_serve(struct virtio_sim *sim, u32 queue, u32 max)
 {
-	struct vsim_queue *q = vsim_queue(sim, queue);
-	bool interrupt;
-	u32 served;
+	u32 served = virtio_sim_answer(sim, queue, max);
 
-	if (!q)
-		return 0;
-	scoped_guard(spinlock_irqsave, &sim->lock) {
-		if (!q->enabled)
-			return 0;
-		served = vsim_serve(q, max);
-		interrupt = vsim_wants_interrupt(q);
-	}
-	if (interrupt)
-		vsim_raise(q, true);
+	virtio_sim_notify(sim, queue);
 	return served;
 }
 EXPORT_SYMBOL_GPL(virtio_sim_serve);

@@ -116,17 +116,26 @@ static void vsim_rewrite_descs(struct vsim_queue *q, const struct virtio_sim_cha
 static void vsim_complete(struct vsim_queue *q, const struct virtio_sim_chain *c)
 {
 	enum virtio_sim_lie lie = vsim_next_lie(q, false);
+	const struct vsim_model *model = q->sim->model;
 	u32 len = c->writable;
+	u32 limit = U32_MAX;
 	u32 id = c->id;
 
 	if (lie == VIRTIO_SIM_LIE_NEVER)
 		return;
 	if (lie == VIRTIO_SIM_LIE_SHORT)
-		len = min(len, q->lie_value);
-	if (lie != VIRTIO_SIM_LIE_UNWRITTEN)
-		vsim_loopback(q->sim, c, len);
+		limit = q->lie_value;
+	else if (lie == VIRTIO_SIM_LIE_UNWRITTEN)
+		limit = 0;
+	if (!model)
+		vsim_loopback(q->sim, c, min(len, limit));
+	else if (!model->answer(q->sim, c, limit, &len))
+		return;
 
 	switch (lie) {
+	case VIRTIO_SIM_LIE_SHORT:
+		len = min(len, limit);
+		break;
 	case VIRTIO_SIM_LIE_ID:
 		id = q->lie_value;
 		break;

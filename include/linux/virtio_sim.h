@@ -21,7 +21,7 @@ struct virtio_sim;
 /* Bytes in the configuration space, at most. */
 #define VIRTIO_SIM_CONFIG_MAX	256
 /* Segments in one chain, at most. A longer chain counts as an error of the driver. */
-#define VIRTIO_SIM_SEGMENTS	64
+#define VIRTIO_SIM_SEGMENTS	256
 /* Names every queue, where the function says so. */
 #define VIRTIO_SIM_ALL_QUEUES	U32_MAX
 /* For virtio_sim_lie(): there is no end to it. */
@@ -181,6 +181,7 @@ u64 virtio_sim_interrupts_suppressed(struct virtio_sim *sim, u32 queue);
 bool virtio_sim_has_affinity(struct virtio_sim *sim, u32 queue, unsigned int cpu);
 
 void virtio_sim_set_mode(struct virtio_sim *sim, u32 queue, enum virtio_sim_mode mode);
+u32 virtio_sim_answer(struct virtio_sim *sim, u32 queue, u32 max);
 u32 virtio_sim_serve(struct virtio_sim *sim, u32 queue, u32 max);
 bool virtio_sim_take(struct virtio_sim *sim, u32 queue, struct virtio_sim_chain *chain);
 int virtio_sim_copy_out(struct virtio_sim *sim, const struct virtio_sim_chain *chain, u32 offset,

@@ -107,7 +107,7 @@ mod tests {
                 chain.complete(513);
                 rig.sim.notify(0);
                 let mut back = rig.queue().with(|log, _| log.used.pop()).ok_or(ENOENT)?;
-                check_eq!(back.trailer()?.validate(Ok), Ok(0));
+                check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(0));
                 let mut data = [0; 512];
                 check_eq!(back.data_mut().take(&mut data), 512);
                 check!(data == [5; 512]);
@@ -340,7 +340,7 @@ mod tests {
                     .queue()
                     .request(command([1, 2, 3, 4])?, msecs_to_jiffies(5000))?;
                 // The simulated device sends back what it reads.
-                check_eq!(reply.trailer()?.validate(Ok), Ok([1, 2, 3, 4]));
+                check_eq!(reply.trailer()?.validate(Ok::<_, Error>), Ok([1, 2, 3, 4]));
             }
         }
         Ok(())
@@ -361,7 +361,7 @@ mod tests {
         let reply = rig
             .queue()
             .request(command([2; 4])?, msecs_to_jiffies(5000))?;
-        check_eq!(reply.trailer()?.validate(Ok), Ok([2; 4]));
+        check_eq!(reply.trailer()?.validate(Ok::<_, Error>), Ok([2; 4]));
         Ok(())
     }
 
@@ -375,12 +375,12 @@ mod tests {
         chain.complete(9);
         rig.sim.notify(0);
         let back = rig.queue().with(|log, _| log.used.pop()).ok_or(ENOENT)?;
-        check_eq!(back.trailer()?.validate(Ok), Ok(0));
+        check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(0));
         rig.queue().with(|_, ring| ring.post(back))?;
         rig.sim.take(0)?.ok_or(ENOENT)?.complete(9);
         rig.sim.notify(0);
         let back = rig.queue().with(|log, _| log.used.pop()).ok_or(ENOENT)?;
-        check_eq!(back.trailer()?.validate(Ok), Ok(0xff));
+        check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(0xff));
         Ok(())
     }
 

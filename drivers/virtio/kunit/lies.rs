@@ -294,7 +294,7 @@ fn answers_again(rig: &mut Rig<Control>) -> Result {
     rig.take_over()?;
     rig.sim.set_mode(0, Mode::InKick);
     let reply = rig.queue().request(command([4; 4])?, long())?;
-    check_eq!(reply.trailer()?.validate(Ok), Ok([4; 4]));
+    check_eq!(reply.trailer()?.validate(Ok::<_, Error>), Ok([4; 4]));
     Ok(())
 }
 
@@ -541,7 +541,7 @@ mod tests {
                 let mut back = next_used(&rig)?;
                 check_eq!((back.written(), back.data().written()), (9, 8));
                 // The header came back as data, so the status is part of it.
-                check_eq!(back.trailer()?.validate(Ok), Ok(7));
+                check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(7));
                 let mut data = [0; 16];
                 check_eq!(back.data_mut().take(&mut data), 8);
                 check!(data[..8] == [7; 8] && data[8..] == [0; 8]);
@@ -595,7 +595,10 @@ mod tests {
                 serve_with(&rig, Lie::Short(len))?;
                 let mut back = next_used(&rig)?;
                 check_eq!(back.trailer().err(), Some(QueueError::Malformed));
-                check_eq!(back.trailer_of_any_length().validate(Ok), Ok(0xff));
+                check_eq!(
+                    back.trailer_of_any_length().validate(Ok::<_, Error>),
+                    Ok(0xff)
+                );
                 check_eq!((back.written(), back.data().written()), (len, len));
                 check_eq!(back.data_mut().take(&mut [0; 512]), len as usize);
             }
@@ -641,12 +644,12 @@ mod tests {
             chain.complete(9);
             rig.sim.notify(0);
             let back = next_used(&rig)?;
-            check_eq!(back.trailer()?.validate(Ok), Ok(0));
+            check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(0));
 
             post(rig.queue(), back)?;
             serve_with(&rig, Lie::Unwritten)?;
             let mut back = next_used(&rig)?;
-            check_eq!(back.trailer()?.validate(Ok), Ok(0xff));
+            check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(0xff));
             let mut data = [0xaa; 8];
             check_eq!(back.data_mut().take(&mut data), 8);
             check!(data == [0; 8]);
@@ -676,7 +679,7 @@ mod tests {
                 check_eq!(back.data().read(at, &mut data), 8);
                 check!(data == [0; 8]);
             }
-            check_eq!(back.trailer()?.validate(Ok), Ok(0xff));
+            check_eq!(back.trailer()?.validate(Ok::<_, Error>), Ok(0xff));
         }
         Ok(())
     }
@@ -713,8 +716,8 @@ mod tests {
                 post(rig.queue(), block(8)?)?;
                 check_eq!(rig.sim.serve(0, 2), 2);
                 rig.queue().poll();
-                check_eq!(next_used(&rig)?.trailer()?.validate(Ok), Ok(7));
-                check_eq!(next_used(&rig)?.trailer()?.validate(Ok), Ok(7));
+                check_eq!(next_used(&rig)?.trailer()?.validate(Ok::<_, Error>), Ok(7));
+                check_eq!(next_used(&rig)?.trailer()?.validate(Ok::<_, Error>), Ok(7));
                 check_eq!(rig.sim.mapped(), idle);
             }
             check_eq!(rig.queue().with(|_, ring| ring.free()), 16);
@@ -1353,7 +1356,7 @@ mod tests {
             let reply = rig.queue().request(command([1; 4])?, long())?;
             rig.sim.lie(0, Lie::Unwritten, 1);
             let reply = rig.queue().request(reply, long())?;
-            check_eq!(reply.trailer()?.validate(Ok), Ok([0xff; 4]));
+            check_eq!(reply.trailer()?.validate(Ok::<_, Error>), Ok([0xff; 4]));
             answers_again(&mut rig)?;
         }
         Ok(())
@@ -1373,7 +1376,10 @@ mod tests {
             check!(eventually(|| rig.sim.kicks(0) > kicks));
             rig.sim.lie(0, Lie::NewestFirst, 1);
             check_eq!(rig.sim.serve(0, u32::MAX), 2);
-            check_eq!(outcome.wait()??.trailer()?.validate(Ok), Ok([2; 4]));
+            check_eq!(
+                outcome.wait()??.trailer()?.validate(Ok::<_, Error>),
+                Ok([2; 4])
+            );
             answers_again(&mut rig)?;
         }
         Ok(())
@@ -1387,7 +1393,7 @@ mod tests {
             rig.sim.set_mode(0, Mode::InKick);
             rig.sim.lie(0, Lie::Duplicate, 1);
             let reply = rig.queue().request(command([1; 4])?, long())?;
-            check_eq!(reply.trailer()?.validate(Ok), Ok([1; 4]));
+            check_eq!(reply.trailer()?.validate(Ok::<_, Error>), Ok([1; 4]));
             check_eq!(later_request(&rig)?, Failure::Queue(QueueError::Broken));
             answers_again(&mut rig)?;
         }

@@ -288,9 +288,11 @@ impl Drop for ClassDevice {
 impl<S: Shape> TestDriver<S> {
     fn look_at_config(vdev: &virtio::Device<Core<'_>>, features: &Negotiated<Feature>) {
         let fields = vdev.config_snapshot(|config| {
-            let capacity = config.read(Config::CAPACITY).validate(Ok)?;
+            let capacity = config.read(Config::CAPACITY).validate(Ok::<_, Error>)?;
             let size_max = config.read_if(features, Config::SIZE_MAX);
-            let size_max = size_max.map(|value| value.validate(Ok)).transpose()?;
+            let size_max = size_max
+                .map(|value| value.validate(Ok::<_, Error>))
+                .transpose()?;
             Ok((capacity, size_max.map_or(ABSENT, u64::from)))
         });
         match fields {
@@ -362,12 +364,20 @@ impl<S: Shape> virtio::Driver for TestDriver<S> {
         PLAN.config_changes.fetch_add(1, Relaxed);
     }
 
-    fn freeze<'bound>(_vdev: &'bound virtio::Device<Core<'_>>, _data: Pin<&()>) -> Result {
+    fn freeze<'bound>(
+        _vdev: &'bound virtio::Device<Core<'_>>,
+        _data: Pin<&()>,
+        _class_device: &Self::ClassDevice<'bound>,
+    ) -> Result {
         PLAN.freezes.fetch_add(1, Relaxed);
         Ok(())
     }
 
-    fn restore<'bound>(_vdev: &'bound virtio::Device<Core<'_>>, _data: Pin<&()>) {
+    fn restore<'bound>(
+        _vdev: &'bound virtio::Device<Core<'_>>,
+        _data: Pin<&()>,
+        _class_device: &Self::ClassDevice<'bound>,
+    ) {
         PLAN.restores.fetch_add(1, Relaxed);
     }
 }

@@ -246,7 +246,7 @@ fn bring(rig: &Rig<In>, state: State) -> Result<usize> {
                 })?;
             check_eq!(over.flatten(), Some(QueueError::Broken));
         }
-        State::Breaking => rig.queue().break_device(),
+        State::Breaking => check!(rig.queue().break_device()),
     }
     Ok(count)
 }

@@ -38,6 +38,21 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+#[cfg(CONFIG_VIRTIO_SIM_DISK)]
+mod disk;
+
+#[cfg(CONFIG_VIRTIO_SIM_DISK)]
+pub use self::disk::{
+    Bio,
+    Disk,
+    DiskLie,
+    DiskParams,
+    Info,
+    Io,
+    Op,
+    ALL_COMMANDS, //
+};
+
 use super::device::Device;
 use crate::{
     bindings,
@@ -112,6 +127,19 @@ impl Params<'_> {
             queue_size: 16,
             config: &[],
         }
+    }
+
+    /// Points to the configuration space of `self`.
+    fn as_c(&self) -> Result<bindings::virtio_sim_params> {
+        Ok(bindings::virtio_sim_params {
+            // CAST: The low word, and then the high word.
+            features: [self.features as u64, (self.features >> 64) as u64],
+            config: self.config.as_ptr().cast(),
+            device_id: self.device_id,
+            nr_queues: self.queues,
+            queue_size: self.queue_size,
+            config_len: self.config.len().try_into()?,
+        })
     }
 }
 
@@ -271,15 +299,7 @@ impl Sim {
     ///
     /// `EINVAL` for parameters that are out of range, `ENOMEM`, or why it cannot be registered.
     pub fn new(params: Params<'_>) -> Result<Self> {
-        let params = bindings::virtio_sim_params {
-            // CAST: The low word, and then the high word.
-            features: [params.features as u64, (params.features >> 64) as u64],
-            config: params.config.as_ptr().cast(),
-            device_id: params.device_id,
-            nr_queues: params.queues,
-            queue_size: params.queue_size,
-            config_len: params.config.len().try_into()?,
-        };
+        let params = params.as_c()?;
         // SAFETY: The parameters, and the bytes that they point to, live until it returns.
         let sim = from_err_ptr(unsafe { bindings::virtio_sim_create(&params) })?;
         // INVARIANT: It was just created.
@@ -431,6 +451,14 @@ impl Sim {
     pub fn set_mode(&self, queue: u32, mode: Mode) {
         // SAFETY: The device is valid, by the invariants of `Sim`.
         unsafe { bindings::virtio_sim_set_mode(self.0.as_ptr(), queue, mode.into_c()) }
+    }
+
+    /// Serves up to `max` chains, and does not interrupt, see [`notify`](Self::notify).
+    ///
+    /// Returns how many chains it took.
+    pub fn answer(&self, queue: u32, max: u32) -> u32 {
+        // SAFETY: The device is valid, by the invariants of `Sim`.
+        unsafe { bindings::virtio_sim_answer(self.0.as_ptr(), queue, max) }
     }
 
     /// Serves up to `max` chains, and interrupts if the driver asked for it.

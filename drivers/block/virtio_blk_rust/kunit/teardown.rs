@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of devices, in every state.
+
+use super::*;
+use kernel::virtio::sim::DeviceLie;
+
+/// Makes each allocation of `attempt` fail in turn, and calls `after` with what came of it. Returns
+/// how many there are.
+#[cfg(CONFIG_FAILSLAB)]
+fn each_allocation_fails(
+    mut attempt: impl FnMut() -> Result,
+    mut after: impl FnMut(Result) -> Result,
+) -> Result<u32> {
+    use kernel::virtio::sim::{
+        fail_nth,
+        fail_nth_left, //
+    };
+
+    for n in 1..10_000 {
+        fail_nth(n)?;
+        let result = attempt();
+        let failed = fail_nth_left() == 0;
+        let _ = fail_nth(0);
+        after(result)?;
+        if !failed {
+            if n == 1 {
+                pr_err!("failslab spares what may sleep: write N to failslab/ignore-gfp-wait\n");
+                return Err(EINVAL);
+            }
+            check_eq!(result, Ok(()));
+            return Ok(n - 1);
+        }
+    }
+    Err(E2BIG)
+}
+
+#[kunit_tests(virtio_blk_rust_teardown)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn again_and_again() -> Result {
+        let mut rig = Rig::with(&[bit::INDIRECT_DESC])?;
+        for _ in 0..20 {
+            let Rig { io, disk } = rig;
+            unbind_in_time(&disk)?;
+            drop(io);
+            disk.bind()?;
+            rig = Rig {
+                io: disk.open()?,
+                disk,
+            };
+            rig.works()?;
+        }
+        Ok(())
+    }
+
+    /// A device that does not answer does not keep anybody.
+    #[test]
+    fn unbind_of_a_silent_device() -> Result {
+        // This takes a second each.
+        for features in [&[][..], &[bit::INDIRECT_DESC], &[bit::RING_PACKED]] {
+            let rig = Rig::with(features)?;
+            rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
+            let bios = [
+                rig.start(Op::Read, 0, PAGE)?,
+                rig.start(Op::Write, 16, PAGE)?,
+                rig.start(Op::Flush, 0, 0)?,
+            ];
+            unbind_in_time(&rig.disk)?;
+            // The last one is nothing to do without a cache.
+            for bio in &bios[..2] {
+                check_eq!(bio.wait(0), Some(Err(EIO)));
+            }
+            check_eq!(rig.disk.mapped(), 0);
+            check_eq!(rig.run(Op::Read, 0, PAGE)?, Err(EIO));
+            drop(bios);
+            rig.works_again()?;
+        }
+        Ok(())
+    }
+
+    /// As above, with more than the device has room for.
+    #[test]
+    fn unbind_of_a_full_device() -> Result {
+        let rig = Rig::with(&[])?;
+        rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
+        let mut bios = KVec::new();
+        // As many as there are tags, or `submit` would wait.
+        for i in 0..u64::from(rig.io.info().depth.min(8)) {
+            bios.push(rig.start(Op::Read, i * 16, PAGE)?, GFP_KERNEL)?;
+        }
+        unbind_in_time(&rig.disk)?;
+        for bio in &bios {
+            check_eq!(bio.wait(0), Some(Err(EIO)));
+        }
+        drop(bios);
+        rig.works_again()
+    }
+
+    /// What the device has is answered while the driver is being unbound.
+    #[test]
+    fn unbind_of_a_slow_device() -> Result {
+        for features in RINGS {
+            let rig = Rig::with(features)?;
+            rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
+            let bios = [
+                rig.start(Op::Read, 0, PAGE)?,
+                rig.start(Op::Read, 16, PAGE)?,
+                rig.start(Op::Write, 32, PAGE)?,
+            ];
+            unbind_in_time(&rig.disk)?;
+            for bio in &bios {
+                check!(bio.wait(0).is_some());
+            }
+            drop(bios);
+            rig.works_again()?;
+        }
+        Ok(())
+    }
+
+    /// The transport is gone.
+    #[test]
+    fn device_breaks() -> Result {
+        let rig = Rig::with(&[])?;
+        rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
+        let bio = rig.start(Op::Read, 0, PAGE)?;
+        rig.disk.device_lie(DeviceLie::Break);
+        check_eq!(rig.run(Op::Read, 0, PAGE)?, Err(EIO));
+        let start = Instant::<Monotonic>::now();
+        unbind_in_time(&rig.disk)?;
+        check_eq!(bio.wait(0), Some(Err(EIO)));
+        check!(start.elapsed() < Delta::from_millis(1500));
+        drop(bio);
+        rig.works_again()
+    }
+
+    /// Who has the disk open gets errors when the device is gone, and nothing worse.
+    #[test]
+    fn open_beyond_the_end() -> Result {
+        let Rig { io, disk } = Rig::with(&[])?;
+        drop(disk);
+        let bio = io.prepare(Op::Read, 0, 4096)?;
+        io.submit(core::slice::from_ref(&bio))?;
+        check!(ended(&bio)?.is_err());
+        check_eq!(io.show(c"serial").err(), Some(ENODEV));
+        Ok(())
+    }
+
+    /// What is asked of a frozen device waits.
+    #[test]
+    fn freeze_and_restore() -> Result {
+        for features in RINGS {
+            let rig = Rig::with(features)?;
+            rig.works()?;
+            for _ in 0..3 {
+                if rig.disk.freeze() == Err(EOPNOTSUPP) {
+                    return Ok(());
+                }
+                let bio = rig.start(Op::Read, 16, 2 * PAGE)?;
+                check!(bio.wait(50).is_none());
+                check_eq!(rig.disk.restore(), Ok(()));
+                check_eq!(ended(&bio)?, Ok(()));
+                check!(*bio.data(2 * PAGE)? == *pattern(2 * PAGE, 3)?);
+                rig.works()?;
+            }
+            rig.works_again()?;
+        }
+        Ok(())
+    }
+
+    /// The device has requests when it is frozen, and answers them.
+    #[test]
+    fn freeze_in_flight() -> Result {
+        let rig = Rig::with(&[])?;
+        rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
+        let bio = rig.start(Op::Read, 16, PAGE)?;
+        check!(matches!(rig.disk.freeze(), Ok(()) | Err(EOPNOTSUPP)));
+        check_eq!(ended(&bio)?, Ok(()));
+        let _ = rig.disk.restore();
+        drop(bio);
+        rig.works()?;
+        rig.works_again()
+    }
+
+    /// As above, and does not answer: they fail, and so it can be frozen.
+    #[test]
+    fn freeze_of_a_silent_device() -> Result {
+        let rig = Rig::with(&[])?;
+        rig.io.set_timeout(300);
+        rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
+        let bio = rig.start(Op::Read, 16, PAGE)?;
+        let start = Instant::<Monotonic>::now();
+        let _ = rig.disk.freeze();
+        check!(start.elapsed() < Delta::from_millis(5000));
+        check_eq!(ended(&bio)?, Err(EIO));
+        let _ = rig.disk.restore();
+        drop(bio);
+        rig.works_again()
+    }
+
+    #[test]
+    fn unbind_while_frozen() -> Result {
+        let rig = Rig::with(&[])?;
+        if rig.disk.freeze() == Err(EOPNOTSUPP) {
+            return Ok(());
+        }
+        let bio = rig.start(Op::Read, 16, PAGE)?;
+        // This restores it first.
+        unbind_in_time(&rig.disk)?;
+        check!(ended(&bio)?.is_ok());
+        drop(bio);
+        rig.works_again()
+    }
+
+    #[test]
+    fn reset_by_the_transport() -> Result {
+        let rig = Rig::with(&[])?;
+        if rig.disk.reset_prepare() == Err(EOPNOTSUPP) {
+            return Ok(());
+        }
+        let bio = rig.start(Op::Read, 16, PAGE)?;
+        check!(bio.wait(50).is_none());
+        check_eq!(rig.disk.reset_done(), Ok(()));
+        check_eq!(ended(&bio)?, Ok(()));
+        drop(bio);
+        rig.works_again()
+    }
+
+    #[test]
+    #[cfg(CONFIG_FAILSLAB)]
+    fn each_allocation_of_probe_fails() -> Result {
+        let rig = Rig::new(
+            &disk(&[bit::ACCESS_PLATFORM, bit::MQ])
+                .rings(2, 16)
+                .num_queues(2),
+        )?;
+        let Rig { io, disk } = rig;
+        drop(io);
+        disk.unbind();
+        let failed = each_allocation_fails(
+            || disk.bind(),
+            |result| {
+                check_eq!(disk.is_bound(), result.is_ok());
+                if result.is_err() {
+                    check!(disk.open().is_err());
+                }
+                disk.unbind();
+                check_eq!(disk.mapped(), 0);
+                Ok(())
+            },
+        )?;
+        pr_info!("probe: {failed} allocations, each of them failed once\n");
+        // Two rings at least, and what belongs to them.
+        check!(failed > 8);
+        bind_honest(&disk)?;
+        Rig {
+            io: disk.open()?,
+            disk,
+        }
+        .works_again()
+    }
+
+    /// An operation that there is no memory for now is tried again, or fails.
+    #[test]
+    #[cfg(CONFIG_FAILSLAB)]
+    fn each_allocation_of_a_request_fails() -> Result {
+        for op in [Op::Write, Op::Discard] {
+            let params = disk(&[bit::INDIRECT_DESC, bit::DISCARD, bit::SEG_MAX])
+                .seg_max(14)
+                .max_discard_sectors(128)
+                .max_discard_seg(4)
+                .discard_sector_alignment(1);
+            let rig = Rig::new(&params)?;
+            let failed = each_allocation_fails(
+                || {
+                    let bio = rig.bio(op, 0, 8 * PAGE)?;
+                    rig.io.submit(core::slice::from_ref(&bio))?;
+                    ended(&bio)?
+                },
+                |result| {
+                    // It could not even be prepared.
+                    check!(matches!(result, Ok(()) | Err(ENOMEM)));
+                    check_eq!(rig.disk.driver_errors(), 0);
+                    Ok(())
+                },
+            )?;
+            pr_info!("{op:?}: {failed} allocations, each of them failed once\n");
+            rig.works_again()?;
+        }
+        Ok(())
+    }
+}
