@@ -28,12 +28,16 @@ const ROUND_SEEDS: u64 = 1000;
 /// Ours, and what they hang on: told of each configuration.
 const TOLD: &[&str] = &[
     "VIRTIO",
+    "BLK_DEV",
     "HW_RANDOM",
     "KUNIT",
     "VIRTIO_SIM",
+    "VIRTIO_SIM_DISK",
     "VIRTIO_RUST_KUNIT_TEST",
     "VIRTIO_COST",
+    "VIRTIO_BLK_COST",
     "HW_RANDOM_VIRTIO_RUST",
+    "VIRTIO_BLK_RUST",
     "SAMPLE_RUST_DRIVER_VIRTIO",
 ];
 
