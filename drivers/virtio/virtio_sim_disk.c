@@ -7,6 +7,7 @@
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/export.h>
+#include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -16,6 +17,9 @@
 #include <linux/vmalloc.h>
 
 #include "virtio_sim.h"
+
+/* More than any test needs. */
+#define VSIM_MAX_ZONES		4096
 
 static const char vsim_disk_id[VIRTIO_BLK_ID_BYTES] = "virtio-sim-disk";
 
@@ -43,6 +47,13 @@ static u8 vsim_disk_get_id(struct vsim_disk_request *r);
 static u8 vsim_disk_discard(struct vsim_disk_request *r);
 static u8 vsim_disk_write_zeroes(struct vsim_disk_request *r);
 static u8 vsim_disk_secure_erase(struct vsim_disk_request *r);
+static u8 vsim_zone_report(struct vsim_disk_request *r);
+static u8 vsim_zone_append(struct vsim_disk_request *r);
+static u8 vsim_zone_open(struct vsim_disk_request *r);
+static u8 vsim_zone_close(struct vsim_disk_request *r);
+static u8 vsim_zone_finish(struct vsim_disk_request *r);
+static u8 vsim_zone_reset(struct vsim_disk_request *r);
+static u8 vsim_zone_reset_all(struct vsim_disk_request *r);
 
 static const struct vsim_disk_command vsim_disk_table[] = {
 	{ VIRTIO_BLK_T_IN, -1, vsim_disk_in },
@@ -52,11 +63,34 @@ static const struct vsim_disk_command vsim_disk_table[] = {
 	{ VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_F_DISCARD, vsim_disk_discard },
 	{ VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_F_WRITE_ZEROES, vsim_disk_write_zeroes },
 	{ VIRTIO_BLK_T_SECURE_ERASE, VIRTIO_BLK_F_SECURE_ERASE, vsim_disk_secure_erase },
+	{ VIRTIO_BLK_T_ZONE_REPORT, VIRTIO_BLK_F_ZONED, vsim_zone_report },
+	{ VIRTIO_BLK_T_ZONE_APPEND, VIRTIO_BLK_F_ZONED, vsim_zone_append },
+	{ VIRTIO_BLK_T_ZONE_OPEN, VIRTIO_BLK_F_ZONED, vsim_zone_open },
+	{ VIRTIO_BLK_T_ZONE_CLOSE, VIRTIO_BLK_F_ZONED, vsim_zone_close },
+	{ VIRTIO_BLK_T_ZONE_FINISH, VIRTIO_BLK_F_ZONED, vsim_zone_finish },
+	{ VIRTIO_BLK_T_ZONE_RESET, VIRTIO_BLK_F_ZONED, vsim_zone_reset },
+	{ VIRTIO_BLK_T_ZONE_RESET_ALL, VIRTIO_BLK_F_ZONED, vsim_zone_reset_all },
+};
+
+struct vsim_zone {
+	u64 start;
+	u64 end;
+	u64 wp;
+	u8 type;
+	u8 state;
+};
+
+/* The first zone can be written anywhere, the others from their start to their end. */
+struct vsim_zones {
+	u32 sectors;		/* of a zone */
+	u32 count;
+	struct vsim_zone zone[] __counted_by(count);
 };
 
 struct vsim_disk {
 	u8 *store;
 	u64 size;
+	struct vsim_zones *zones;	/* NULL if there are none */
 	u64 ranges;		/* that came in commands with ranges */
 	u64 commands[ARRAY_SIZE(vsim_disk_table)];
 
@@ -95,6 +129,32 @@ static bool vsim_disk_shape_ok(struct vsim_disk_request *r)
 	return !((r->in | r->out) % SECTOR_SIZE);
 }
 
+static struct vsim_zone *vsim_zone_of(struct vsim_zones *zones, u64 sector)
+{
+	u64 i = sector / zones->sectors;
+
+	return i < zones->count ? &zones->zone[i] : NULL;
+}
+
+/* Moves the write pointer. */
+static u8 vsim_zone_write(struct vsim_zones *zones, u64 sector, u64 sectors)
+{
+	struct vsim_zone *zone = vsim_zone_of(zones, sector);
+
+	if (!zone || sectors > zone->end - sector)
+		return VIRTIO_BLK_S_ZONE_INVALID_CMD;
+	if (zone->type == VIRTIO_BLK_ZT_CONV)
+		return VIRTIO_BLK_S_OK;
+	if (sector != zone->wp || zone->state == VIRTIO_BLK_ZS_FULL)
+		return VIRTIO_BLK_S_ZONE_UNALIGNED_WP;
+	zone->wp += sectors;
+	if (zone->wp == zone->end)
+		zone->state = VIRTIO_BLK_ZS_FULL;
+	else if (zone->state != VIRTIO_BLK_ZS_EOPEN)
+		zone->state = VIRTIO_BLK_ZS_IOPEN;
+	return VIRTIO_BLK_S_OK;
+}
+
 static u8 vsim_disk_in(struct vsim_disk_request *r)
 {
 	u8 *at = vsim_disk_at(r->disk, r->sector, r->in);
@@ -115,6 +175,12 @@ static u8 vsim_disk_out(struct vsim_disk_request *r)
 		return vsim_disk_refuse(r);
 	if (!at || virtio_has_feature(&r->sim->vdev, VIRTIO_BLK_F_RO))
 		return VIRTIO_BLK_S_IOERR;
+	if (r->disk->zones) {
+		u8 status = vsim_zone_write(r->disk->zones, r->sector, r->out >> SECTOR_SHIFT);
+
+		if (status != VIRTIO_BLK_S_OK)
+			return status;
+	}
 	vsim_copy(r->c, false, sizeof(struct virtio_blk_outhdr), at, r->out);
 	return VIRTIO_BLK_S_OK;
 }
@@ -185,6 +251,131 @@ static u8 vsim_disk_secure_erase(struct vsim_disk_request *r)
 	return vsim_disk_clear(r, vsim_disk_max(r, config->max_secure_erase_seg), 0);
 }
 
+/* NULL if @sector is not the start of a zone that has a write pointer. */
+static struct vsim_zone *vsim_zone_at(struct vsim_disk *disk, u64 sector)
+{
+	struct vsim_zone *zone = disk->zones ? vsim_zone_of(disk->zones, sector) : NULL;
+
+	if (!zone || zone->start != sector || zone->type != VIRTIO_BLK_ZT_SWR)
+		return NULL;
+	return zone;
+}
+
+static u8 vsim_zone_report(struct vsim_disk_request *r)
+{
+	struct vsim_zones *zones = r->disk->zones;
+	struct virtio_blk_zone_descriptor desc;
+	struct virtio_blk_zone_report head = {};
+	u32 first, count, at = sizeof(head);
+
+	if (!zones || r->out || r->in < sizeof(head) + sizeof(desc))
+		return vsim_disk_refuse(r);
+	first = min(r->sector / zones->sectors, zones->count);
+	count = min((r->in - sizeof(head)) / sizeof(desc), zones->count - first);
+	head.nr_zones = cpu_to_virtio64(&r->sim->vdev, count);
+	vsim_copy(r->c, true, 0, &head, min(at, r->limit));
+	for (u32 i = first; i < first + count && at < r->limit; i++) {
+		const struct vsim_zone *zone = &zones->zone[i];
+
+		desc = (struct virtio_blk_zone_descriptor) {
+			.z_cap = cpu_to_virtio64(&r->sim->vdev, zone->end - zone->start),
+			.z_start = cpu_to_virtio64(&r->sim->vdev, zone->start),
+			.z_wp = cpu_to_virtio64(&r->sim->vdev, zone->wp),
+			.z_type = zone->type,
+			.z_state = zone->state,
+		};
+		vsim_copy(r->c, true, at, &desc, min(sizeof(desc), r->limit - at));
+		at += sizeof(desc);
+	}
+	return VIRTIO_BLK_S_OK;
+}
+
+static u8 vsim_zone_append(struct vsim_disk_request *r)
+{
+	struct vsim_zone *zone = vsim_zone_at(r->disk, r->sector);
+	__virtio64 where;
+	u8 status;
+
+	if (r->in != sizeof(where) || !r->out || r->out % SECTOR_SIZE)
+		return vsim_disk_refuse(r);
+	if (!zone || zone->state == VIRTIO_BLK_ZS_FULL)
+		return VIRTIO_BLK_S_ZONE_INVALID_CMD;
+	where = cpu_to_virtio64(&r->sim->vdev, zone->wp);
+	r->sector = zone->wp;
+	status = vsim_zone_write(r->disk->zones, r->sector, r->out >> SECTOR_SHIFT);
+	if (status != VIRTIO_BLK_S_OK)
+		return status;
+	vsim_copy(r->c, false, sizeof(struct virtio_blk_outhdr),
+		  vsim_disk_at(r->disk, r->sector, r->out), r->out);
+	vsim_copy(r->c, true, 0, &where, min(sizeof(where), r->limit));
+	return VIRTIO_BLK_S_OK;
+}
+
+/* Open, close and finish. */
+static u8 vsim_zone_change(struct vsim_disk_request *r, u8 state)
+{
+	struct vsim_zone *zone = vsim_zone_at(r->disk, r->sector);
+
+	if (r->in || r->out)
+		return vsim_disk_refuse(r);
+	if (!zone || (zone->state == VIRTIO_BLK_ZS_FULL && state != VIRTIO_BLK_ZS_FULL))
+		return VIRTIO_BLK_S_ZONE_INVALID_CMD;
+	if (state == VIRTIO_BLK_ZS_FULL)
+		zone->wp = zone->end;
+	if (state == VIRTIO_BLK_ZS_CLOSED && zone->wp == zone->start)
+		state = VIRTIO_BLK_ZS_EMPTY;
+	zone->state = state;
+	return VIRTIO_BLK_S_OK;
+}
+
+static u8 vsim_zone_open(struct vsim_disk_request *r)
+{
+	return vsim_zone_change(r, VIRTIO_BLK_ZS_EOPEN);
+}
+
+static u8 vsim_zone_close(struct vsim_disk_request *r)
+{
+	return vsim_zone_change(r, VIRTIO_BLK_ZS_CLOSED);
+}
+
+static u8 vsim_zone_finish(struct vsim_disk_request *r)
+{
+	return vsim_zone_change(r, VIRTIO_BLK_ZS_FULL);
+}
+
+static void vsim_zone_empty(struct vsim_disk *disk, struct vsim_zone *zone)
+{
+	memset(disk->store + (zone->start << SECTOR_SHIFT), 0,
+	       (zone->end - zone->start) << SECTOR_SHIFT);
+	zone->wp = zone->start;
+	zone->state = VIRTIO_BLK_ZS_EMPTY;
+}
+
+static u8 vsim_zone_reset(struct vsim_disk_request *r)
+{
+	struct vsim_zone *zone = vsim_zone_at(r->disk, r->sector);
+
+	if (r->in || r->out)
+		return vsim_disk_refuse(r);
+	if (!zone)
+		return VIRTIO_BLK_S_ZONE_INVALID_CMD;
+	vsim_zone_empty(r->disk, zone);
+	return VIRTIO_BLK_S_OK;
+}
+
+static u8 vsim_zone_reset_all(struct vsim_disk_request *r)
+{
+	struct vsim_zones *zones = r->disk->zones;
+
+	if (r->in || r->out || r->sector || !zones)
+		return vsim_disk_refuse(r);
+	for (u32 i = 0; i < zones->count; i++) {
+		if (zones->zone[i].type == VIRTIO_BLK_ZT_SWR)
+			vsim_zone_empty(r->disk, &zones->zone[i]);
+	}
+	return VIRTIO_BLK_S_OK;
+}
+
 static int vsim_disk_find(u32 type)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(vsim_disk_table); i++) {
@@ -221,6 +412,15 @@ static enum virtio_sim_disk_lie vsim_disk_next_lie(struct vsim_disk *disk, u32 t
 	return disk->lie;
 }
 
+static void vsim_disk_wrong_byte(struct vsim_disk_request *r)
+{
+	u32 at = r->disk->lie_value & U16_MAX;
+	u8 byte = r->disk->lie_value >> 16;
+
+	if (at < min(r->in, r->limit))
+		vsim_copy(r->c, true, at, &byte, sizeof(byte));
+}
+
 static bool vsim_disk_answer(struct virtio_sim *sim, const struct virtio_sim_chain *c, u32 limit,
 			     u32 *len)
 {
@@ -252,6 +452,8 @@ static bool vsim_disk_answer(struct virtio_sim *sim, const struct virtio_sim_cha
 		status = disk->lie_value;
 	else if (lie == VIRTIO_SIM_DISK_LIE_SHORT)
 		*len = min(r.in, disk->lie_value) + sizeof(status);
+	else if (lie == VIRTIO_SIM_DISK_LIE_BYTE)
+		vsim_disk_wrong_byte(&r);
 	if (lie != VIRTIO_SIM_DISK_LIE_NO_STATUS && limit > r.in)
 		vsim_copy(c, true, r.in, &status, sizeof(status));
 	return true;
@@ -261,6 +463,7 @@ static void vsim_disk_free(void *data)
 {
 	struct vsim_disk *disk = data;
 
+	kvfree(disk->zones);
 	vfree(disk->store);
 	kfree(disk);
 }
@@ -269,6 +472,36 @@ static const struct vsim_model vsim_disk_model = {
 	.answer = vsim_disk_answer,
 	.free = vsim_disk_free,
 };
+
+static struct vsim_zones *vsim_zones_create(const struct virtio_sim_params *params, u64 sectors)
+{
+	const struct virtio_blk_config *config = params->config;
+	struct vsim_zones *zones;
+	u32 size, count;
+
+	if (params->config_len < sizeof(*config) || config->zoned.model != VIRTIO_BLK_Z_HM)
+		return NULL;
+	/* Disks with zones are as of Virtio 1.0. */
+	size = le32_to_cpu((__force __le32)config->zoned.zone_sectors);
+	if (!is_power_of_2(size) || sectors > (u64)size * VSIM_MAX_ZONES)
+		return NULL;
+	count = DIV_ROUND_UP_ULL(sectors, size);
+	zones = kvzalloc_flex(*zones, zone, count);
+	if (!zones)
+		return ERR_PTR(-ENOMEM);
+	zones->count = count;
+	zones->sectors = size;
+	for (u32 i = 0; i < count; i++) {
+		struct vsim_zone *zone = &zones->zone[i];
+
+		zone->start = (u64)i * size;
+		zone->end = min(zone->start + size, sectors);
+		zone->wp = zone->start;
+		zone->type = i ? VIRTIO_BLK_ZT_SWR : VIRTIO_BLK_ZT_CONV;
+		zone->state = i ? VIRTIO_BLK_ZS_EMPTY : VIRTIO_BLK_ZS_NOT_WP;
+	}
+	return zones;
+}
 
 /**
  * virtio_sim_disk_create() - makes a disk and registers it on the virtio bus
@@ -280,7 +513,8 @@ static const struct vsim_model vsim_disk_model = {
  * from a disk while the driver is being bound.
  *
  * An honest disk does what the commands ask for. What is outside of @size is an I/O error. What is
- * discarded or erased becomes zero.
+ * discarded or erased becomes zero. If the configuration space says that the host manages zones, of
+ * a size that can be, there are zones, the first of them a conventional one.
  *
  * Return: the device, for virtio_sim_destroy(), or an error pointer
  */
@@ -299,6 +533,14 @@ struct virtio_sim *virtio_sim_disk_create(const struct virtio_sim_params *params
 	if (!disk->store) {
 		kfree(disk);
 		return ERR_PTR(-ENOMEM);
+	}
+	disk->zones = vsim_zones_create(params, size >> SECTOR_SHIFT);
+	if (IS_ERR(disk->zones)) {
+		struct vsim_zones *err = disk->zones;
+
+		vfree(disk->store);
+		kfree(disk);
+		return ERR_CAST(err);
 	}
 	disk_params.device_id = VIRTIO_ID_BLOCK;
 	return vsim_create(&disk_params, &vsim_disk_model, disk);

@@ -12,6 +12,7 @@
 #include <linux/export.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/hdreg.h>
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
 #include <linux/kref.h>
@@ -33,6 +34,7 @@ struct virtio_sim_bio {
 	struct completion ended;
 	bool submitted;
 	blk_status_t status;
+	u64 sector;		/* where it ended */
 	struct bio *bio;
 	u32 nr_pages;
 	/* The first one of two, so that none follows another one in memory. */
@@ -48,6 +50,12 @@ static const blk_opf_t vsim_ops[] = {
 	[VIRTIO_SIM_DISCARD]		= REQ_OP_DISCARD,
 	[VIRTIO_SIM_WRITE_ZEROES]	= REQ_OP_WRITE_ZEROES,
 	[VIRTIO_SIM_SECURE_ERASE]	= REQ_OP_SECURE_ERASE,
+	[VIRTIO_SIM_ZONE_APPEND]	= REQ_OP_ZONE_APPEND | REQ_NOMERGE,
+	[VIRTIO_SIM_ZONE_OPEN]		= REQ_OP_ZONE_OPEN,
+	[VIRTIO_SIM_ZONE_CLOSE]		= REQ_OP_ZONE_CLOSE,
+	[VIRTIO_SIM_ZONE_FINISH]	= REQ_OP_ZONE_FINISH,
+	[VIRTIO_SIM_ZONE_RESET]		= REQ_OP_ZONE_RESET,
+	[VIRTIO_SIM_ZONE_RESET_ALL]	= REQ_OP_ZONE_RESET_ALL,
 };
 
 static int vsim_is_disk(struct device *dev, const void *data)
@@ -152,6 +160,44 @@ void virtio_sim_io_set_timeout(struct virtio_sim_io *io, u32 ms)
 }
 EXPORT_SYMBOL_GPL(virtio_sim_io_set_timeout);
 
+/**
+ * virtio_sim_io_geometry() - asks for cylinders, as the ioctl HDIO_GETGEO does
+ * @io: the disk
+ * @geometry: receives the answer
+ *
+ * Return: what the driver returned, -ENOTTY if it has no answer
+ */
+int virtio_sim_io_geometry(struct virtio_sim_io *io, struct hd_geometry *geometry)
+{
+	struct gendisk *disk = io->bdev->bd_disk;
+
+	return disk->fops->getgeo ? disk->fops->getgeo(disk, geometry) : -ENOTTY;
+}
+EXPORT_SYMBOL_GPL(virtio_sim_io_geometry);
+
+static int vsim_copy_zone(struct blk_zone *zone, unsigned int i, void *zones)
+{
+	((struct blk_zone *)zones)[i] = *zone;
+	return 0;
+}
+
+/**
+ * virtio_sim_io_zones() - asks for zones
+ * @io: the disk
+ * @sector: in the first zone
+ * @zones: receives the zones
+ * @count: how many, at most
+ *
+ * Return: how many there were, or a negative error
+ */
+int virtio_sim_io_zones(struct virtio_sim_io *io, u64 sector, struct blk_zone *zones, u32 count)
+{
+	if (!IS_ENABLED(CONFIG_BLK_DEV_ZONED))
+		return -EOPNOTSUPP;
+	return blkdev_report_zones(io->bdev, sector, count, vsim_copy_zone, zones);
+}
+EXPORT_SYMBOL_GPL(virtio_sim_io_zones);
+
 /* An attribute that the driver has for its disk. */
 static struct device_attribute *vsim_attribute(struct device *dev, const char *name)
 {
@@ -231,6 +277,7 @@ static void vsim_bio_end(struct bio *bio)
 	struct virtio_sim_bio *sb = bio->bi_private;
 
 	sb->status = bio->bi_status;
+	sb->sector = bio->bi_iter.bi_sector;
 	complete_all(&sb->ended);
 	kref_put(&sb->refs, vsim_bio_release);
 }
@@ -247,7 +294,8 @@ static void vsim_bio_end(struct bio *bio)
 struct virtio_sim_bio *virtio_sim_bio_create(struct virtio_sim_io *io, enum virtio_sim_op op,
 					     u64 sector, u32 len)
 {
-	bool data = op == VIRTIO_SIM_READ || op == VIRTIO_SIM_WRITE;
+	bool data = op == VIRTIO_SIM_READ || op == VIRTIO_SIM_WRITE ||
+		    op == VIRTIO_SIM_ZONE_APPEND;
 	u32 nr_pages = data ? DIV_ROUND_UP(len, PAGE_SIZE) : 0;
 	struct virtio_sim_bio *sb;
 
@@ -388,3 +436,15 @@ int virtio_sim_bio_error(struct virtio_sim_bio *sb)
 	return blk_status_to_errno(sb->status);
 }
 EXPORT_SYMBOL_GPL(virtio_sim_bio_error);
+
+/**
+ * virtio_sim_bio_sector() - where the data of an append went
+ * @sb: an append that virtio_sim_bio_wait() saw the end of
+ *
+ * Return: a number; where it is if there was no error
+ */
+u64 virtio_sim_bio_sector(struct virtio_sim_bio *sb)
+{
+	return sb->sector;
+}
+EXPORT_SYMBOL_GPL(virtio_sim_bio_sector);

@@ -10,7 +10,9 @@
 #include <linux/types.h>
 #include <linux/virtio_sim.h>
 
+struct blk_zone;
 struct block_device;
+struct hd_geometry;
 struct virtio_sim_bio;
 struct virtio_sim_io;
 
@@ -25,6 +27,8 @@ struct virtio_sim_io;
  * @VIRTIO_SIM_DISK_LIE_SHORT: no more than `value` bytes of the data are written and claimed
  * @VIRTIO_SIM_DISK_LIE_UNWRITTEN: the full length is claimed, no more than `value` bytes of the
  *	data are written
+ * @VIRTIO_SIM_DISK_LIE_BYTE: the lower half of `value` is where in the data a byte is wrong, the
+ *	upper half is the byte
  * @VIRTIO_SIM_DISK_LIE_NEVER: there is no answer
  */
 enum virtio_sim_disk_lie {
@@ -33,6 +37,7 @@ enum virtio_sim_disk_lie {
 	VIRTIO_SIM_DISK_LIE_NO_STATUS,
 	VIRTIO_SIM_DISK_LIE_SHORT,
 	VIRTIO_SIM_DISK_LIE_UNWRITTEN,
+	VIRTIO_SIM_DISK_LIE_BYTE,
 	VIRTIO_SIM_DISK_LIE_NEVER,
 };
 
@@ -55,6 +60,12 @@ int virtio_sim_disk_write(struct virtio_sim *sim, u64 offset, const void *buf, s
  * @VIRTIO_SIM_DISCARD: discard
  * @VIRTIO_SIM_WRITE_ZEROES: write zeroes
  * @VIRTIO_SIM_SECURE_ERASE: erase
+ * @VIRTIO_SIM_ZONE_APPEND: write where the zone was not written yet
+ * @VIRTIO_SIM_ZONE_OPEN: open a zone
+ * @VIRTIO_SIM_ZONE_CLOSE: close a zone
+ * @VIRTIO_SIM_ZONE_FINISH: make a zone full
+ * @VIRTIO_SIM_ZONE_RESET: make a zone empty
+ * @VIRTIO_SIM_ZONE_RESET_ALL: make all zones empty
  */
 enum virtio_sim_op {
 	VIRTIO_SIM_READ,
@@ -63,6 +74,12 @@ enum virtio_sim_op {
 	VIRTIO_SIM_DISCARD,
 	VIRTIO_SIM_WRITE_ZEROES,
 	VIRTIO_SIM_SECURE_ERASE,
+	VIRTIO_SIM_ZONE_APPEND,
+	VIRTIO_SIM_ZONE_OPEN,
+	VIRTIO_SIM_ZONE_CLOSE,
+	VIRTIO_SIM_ZONE_FINISH,
+	VIRTIO_SIM_ZONE_RESET,
+	VIRTIO_SIM_ZONE_RESET_ALL,
 };
 
 /**
@@ -97,6 +114,8 @@ void virtio_sim_io_close(struct virtio_sim_io *io);
 struct block_device *virtio_sim_io_bdev(struct virtio_sim_io *io);
 void virtio_sim_io_info(struct virtio_sim_io *io, struct virtio_sim_io_info *info);
 void virtio_sim_io_set_timeout(struct virtio_sim_io *io, u32 ms);
+int virtio_sim_io_geometry(struct virtio_sim_io *io, struct hd_geometry *geometry);
+int virtio_sim_io_zones(struct virtio_sim_io *io, u64 sector, struct blk_zone *zones, u32 count);
 ssize_t virtio_sim_io_show(struct virtio_sim_io *io, const char *attribute, void *page);
 ssize_t virtio_sim_io_store(struct virtio_sim_io *io, const char *attribute, const void *text,
 			    size_t len);
@@ -109,5 +128,6 @@ int virtio_sim_bio_data(struct virtio_sim_bio *sb, void *buf, u32 len);
 int virtio_sim_bio_submit(struct virtio_sim_bio *const *bios, u32 count);
 bool virtio_sim_bio_wait(struct virtio_sim_bio *sb, u32 ms);
 int virtio_sim_bio_error(struct virtio_sim_bio *sb);
+u64 virtio_sim_bio_sector(struct virtio_sim_bio *sb);
 
 #endif /* _LINUX_VIRTIO_SIM_DISK_H */

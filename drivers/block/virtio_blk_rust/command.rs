@@ -20,11 +20,17 @@ use kernel::{
 /// Type, priority and sector: what a request starts with.
 pub(super) type Header = [u8; 16];
 
-/// What the status is before the device writes it: none that exists.
-pub(super) const NO_STATUS: u8 = 0xff;
+/// Where an append was written, which only that has, and the status.
+pub(super) type Answer = [u8; 9];
+
+/// What the answer is before the device writes it: no place on a disk, and no status that exists.
+pub(super) const NO_ANSWER: Answer = [0xff; 9];
+
+/// The part of an answer that all commands have.
+pub(super) const STATUS_LEN: usize = 1;
 
 /// How long a serial number can be, in bytes.
-pub(super) const SERIAL_LEN: usize = bindings::VIRTIO_BLK_ID_BYTES as usize;
+pub(super) const SERIAL_LEN: u32 = bindings::VIRTIO_BLK_ID_BYTES;
 
 /// A range of a discard has a sector, a length and flags.
 const RANGE_LEN: usize = 16;
@@ -39,6 +45,13 @@ pub(super) enum Command {
     Discard = bindings::VIRTIO_BLK_T_DISCARD as isize,
     WriteZeroes = bindings::VIRTIO_BLK_T_WRITE_ZEROES as isize,
     SecureErase = bindings::VIRTIO_BLK_T_SECURE_ERASE as isize,
+    ZoneAppend = bindings::VIRTIO_BLK_T_ZONE_APPEND as isize,
+    ZoneReport = bindings::VIRTIO_BLK_T_ZONE_REPORT as isize,
+    ZoneOpen = bindings::VIRTIO_BLK_T_ZONE_OPEN as isize,
+    ZoneClose = bindings::VIRTIO_BLK_T_ZONE_CLOSE as isize,
+    ZoneFinish = bindings::VIRTIO_BLK_T_ZONE_FINISH as isize,
+    ZoneReset = bindings::VIRTIO_BLK_T_ZONE_RESET as isize,
+    ZoneResetAll = bindings::VIRTIO_BLK_T_ZONE_RESET_ALL as isize,
 }
 
 impl Command {
@@ -51,13 +64,19 @@ impl Command {
             Operation::Discard => Self::Discard,
             Operation::WriteZeroes { .. } => Self::WriteZeroes,
             Operation::SecureErase => Self::SecureErase,
-            _ => return None,
+            Operation::ZoneAppend => Self::ZoneAppend,
+            Operation::ZoneOpen => Self::ZoneOpen,
+            Operation::ZoneClose => Self::ZoneClose,
+            Operation::ZoneFinish => Self::ZoneFinish,
+            Operation::ZoneReset => Self::ZoneReset,
+            Operation::ZoneResetAll => Self::ZoneResetAll,
+            Operation::DriverIn | Operation::Other => return None,
         })
     }
 
     #[inline(always)]
     pub(super) fn has_sector(self) -> bool {
-        matches!(self, Self::In | Self::Out)
+        !matches!(self, Self::Flush | Self::GetId | Self::ZoneResetAll) && !self.has_ranges()
     }
 
     #[inline(always)]
@@ -132,21 +151,22 @@ impl Ranges {
     }
 }
 
-/// How a request ended that the device is done with.
+/// How a request ended that the device is done with. `zone_sectors` is the size of a zone.
 #[inline(always)]
-pub(super) fn status_of(rq: &mut Request, modern: bool) -> Status {
-    let operation = rq.operation();
+pub(super) fn status_of(rq: &mut Request, modern: bool, zone_sectors: u32) -> Status {
     let data = rq.data();
-    let status = check(data.trailer_of_any_length());
-    // All of it must be there, and the status behind it. Who does not count the status cannot be
-    // told from who left out the last byte of the data.
-    if modern && operation == Operation::Read && data.written() <= rq.bytes() {
-        return short(status);
+    let status = check(data.trailer_end());
+    match rq.operation() {
+        // All of it must be there, and the status behind it. Who does not count the status cannot
+        // be told from who left out the last byte of the data.
+        Operation::Read if modern && data.written() <= rq.bytes() => short(status),
+        Operation::Read | Operation::Write => status,
+        Operation::ZoneAppend => appended(rq, status, modern, zone_sectors),
+        _ => {
+            rq.data_mut().data_mut().set_own(None);
+            status
+        }
     }
-    if !operation.has_data() {
-        rq.data_mut().data_mut().set_own(None);
-    }
-    status
 }
 
 #[inline(always)]
@@ -154,6 +174,8 @@ fn check(status: Untrusted<u8>) -> Status {
     let checked = status.validate(|status| match u32::from(status) {
         bindings::VIRTIO_BLK_S_OK => Ok(Status::OK),
         bindings::VIRTIO_BLK_S_UNSUPP => Ok(Status::NOT_SUPPORTED),
+        bindings::VIRTIO_BLK_S_ZONE_OPEN_RESOURCE => Ok(Status::ZONE_OPEN_RESOURCE),
+        bindings::VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE => Ok(Status::ZONE_ACTIVE_RESOURCE),
         _ => Err(EIO),
     });
     checked.unwrap_or(Status::IO_ERROR)
@@ -165,5 +187,35 @@ fn short(status: Status) -> Status {
     match status {
         Status::OK => Status::IO_ERROR,
         status => status,
+    }
+}
+
+/// How an append ended. Where it went must be in the zone that it is for.
+#[inline(never)]
+fn appended(rq: &mut Request, status: Status, modern: bool, zone_sectors: u32) -> Status {
+    rq.data_mut().set_trailer_len(STATUS_LEN);
+    if status != Status::OK {
+        return status;
+    }
+    let zone = rq.sector().0;
+    let len = Sectors::in_bytes(rq.bytes().into()).0;
+    let last = u64::from(zone_sectors).saturating_sub(len);
+    let answer = rq.data().trailer_of_any_length();
+    let checked = answer.validate(|[sector @ .., _status]: Answer| {
+        let at = match modern {
+            true => u64::from_le_bytes(sector),
+            false => u64::from_ne_bytes(sector),
+        };
+        match at.checked_sub(zone) {
+            Some(offset) if offset <= last => Ok(Sectors(at)),
+            _ => Err(EIO),
+        }
+    });
+    match checked {
+        Ok(at) => {
+            rq.set_appended(at);
+            Status::OK
+        }
+        Err(_) => Status::IO_ERROR,
     }
 }

@@ -8,9 +8,11 @@
 use kernel::{
     bindings,
     block::{
+        Geometry,
         Limits,
         OutOfRange,
-        Sectors, //
+        Sectors,
+        Zones, //
     },
     cc_platform,
     device::Bound,
@@ -30,6 +32,8 @@ kernel::virtio_features! {
         SizeMax = 1,
         /// The largest number of segments is known.
         SegMax = 2,
+        /// A geometry is known, for programs that want one.
+        Geometry = 4,
         /// The device cannot be written to.
         ReadOnly = 5,
         /// The block size is known.
@@ -48,6 +52,8 @@ kernel::virtio_features! {
         WriteZeroes = 14,
         /// There is a command to erase securely.
         SecureErase = 16,
+        /// The device can consist of zones.
+        Zoned = 17,
     }
 }
 
@@ -59,6 +65,9 @@ kernel::virtio_config! {
         /// In bytes.
         size_max: u32 if SizeMax,
         seg_max: u32 if SegMax,
+        cylinders: u16 in geometry if Geometry,
+        heads: u8 in geometry if Geometry,
+        sectors: u8 in geometry if Geometry,
         /// In bytes.
         blk_size: u32 if BlkSize,
         /// Logical blocks per physical block, as a power of two.
@@ -84,6 +93,16 @@ kernel::virtio_config! {
         max_secure_erase_seg: u32 if SecureErase,
         /// In units of 512 bytes.
         secure_erase_sector_alignment: u32 if SecureErase,
+        /// In units of 512 bytes.
+        zone_sectors: u32 in zoned if Zoned,
+        max_open_zones: u32 in zoned if Zoned,
+        max_active_zones: u32 in zoned if Zoned,
+        /// In units of 512 bytes.
+        max_append_sectors: u32 in zoned if Zoned,
+        /// In bytes.
+        write_granularity: u32 in zoned if Zoned,
+        /// Whether there are zones at all.
+        model: u8 in zoned if Zoned,
     }
 }
 
@@ -151,10 +170,40 @@ fn report(vdev: &Device, e: OutOfRange) -> Error {
     e.into()
 }
 
+/// What programs are told that want a geometry, if the device has no say in it.
+pub(super) fn geometry(
+    vdev: &Device,
+    features: &Negotiated<Feature>,
+    capacity: Sectors,
+) -> Result<Geometry> {
+    vdev.config_snapshot(|config| {
+        // Any number is as good as another.
+        let known = (
+            config.read_if(features, Config::CYLINDERS),
+            config.read_if(features, Config::HEADS),
+            config.read_if(features, Config::SECTORS),
+        );
+        Ok(match known {
+            (Some(cylinders), Some(heads), Some(sectors)) => Geometry {
+                cylinders: cylinders.validate(Ok::<_, Error>)?,
+                heads: heads.validate(Ok::<_, Error>)?,
+                sectors: sectors.validate(Ok::<_, Error>)?,
+            },
+            _ => Geometry {
+                cylinders: (capacity.0 >> 11).try_into().unwrap_or(u16::MAX),
+                heads: 1 << 6,
+                sectors: 1 << 5,
+            },
+        })
+    })
+}
+
 /// What requests must be like.
-pub(super) struct Geometry {
+pub(super) struct RequestShape {
     pub(super) limits: Limits,
     pub(super) max_segments: u16,
+    /// The size of a zone; 0 if there are none.
+    pub(super) zone_sectors: u32,
 }
 
 /// What was read, to be checked.
@@ -166,6 +215,7 @@ struct Raw {
     discard: Option<Ranges>,
     write_zeroes: Option<Untrusted<u32>>,
     secure_erase: Option<Ranges>,
+    zoned: Option<Zoned>,
 }
 
 struct Topology {
@@ -179,6 +229,15 @@ struct Ranges {
     max_sectors: Untrusted<u32>,
     max_ranges: Untrusted<u32>,
     alignment: Untrusted<u32>,
+}
+
+struct Zoned {
+    model: Untrusted<u8>,
+    zone_sectors: Untrusted<u32>,
+    max_open: Untrusted<u32>,
+    max_active: Untrusted<u32>,
+    max_append: Untrusted<u32>,
+    write_granularity: Untrusted<u32>,
 }
 
 impl Raw {
@@ -202,28 +261,29 @@ impl Raw {
                 opt_io_size,
             })
         };
-        let discard = || {
-            let (max_sectors, max_ranges, alignment) = read!(
-                MAX_DISCARD_SECTORS,
-                MAX_DISCARD_SEG,
-                DISCARD_SECTOR_ALIGNMENT
-            );
+        let ranges = |max_sectors, max_ranges, alignment| {
             Some(Ranges {
-                max_sectors,
-                max_ranges,
-                alignment,
+                max_sectors: config.read_if(features, max_sectors)?,
+                max_ranges: config.read_if(features, max_ranges)?,
+                alignment: config.read_if(features, alignment)?,
             })
         };
-        let secure_erase = || {
-            let (max_sectors, max_ranges, alignment) = read!(
-                MAX_SECURE_ERASE_SECTORS,
-                MAX_SECURE_ERASE_SEG,
-                SECURE_ERASE_SECTOR_ALIGNMENT
+        let zoned = || {
+            let (model, zone_sectors, max_open, max_active, max_append, write_granularity) = read!(
+                MODEL,
+                ZONE_SECTORS,
+                MAX_OPEN_ZONES,
+                MAX_ACTIVE_ZONES,
+                MAX_APPEND_SECTORS,
+                WRITE_GRANULARITY
             );
-            Some(Ranges {
-                max_sectors,
-                max_ranges,
-                alignment,
+            Some(Zoned {
+                model,
+                zone_sectors,
+                max_open,
+                max_active,
+                max_append,
+                write_granularity,
             })
         };
         Self {
@@ -231,14 +291,23 @@ impl Raw {
             seg_max: config.read_if(features, Config::SEG_MAX),
             blk_size: config.read_if(features, Config::BLK_SIZE),
             topology: topology(),
-            discard: discard(),
+            discard: ranges(
+                Config::MAX_DISCARD_SECTORS,
+                Config::MAX_DISCARD_SEG,
+                Config::DISCARD_SECTOR_ALIGNMENT,
+            ),
             write_zeroes: config.read_if(features, Config::MAX_WRITE_ZEROES_SECTORS),
-            secure_erase: secure_erase(),
+            secure_erase: ranges(
+                Config::MAX_SECURE_ERASE_SECTORS,
+                Config::MAX_SECURE_ERASE_SEG,
+                Config::SECURE_ERASE_SECTOR_ALIGNMENT,
+            ),
+            zoned: zoned(),
         }
     }
 }
 
-impl Geometry {
+impl RequestShape {
     /// Reads and checks what there is. `ring_size` is how many descriptors a request can have.
     pub(super) fn read(
         vdev: &Device,
@@ -262,7 +331,7 @@ impl Raw {
         mut limits: Limits,
         ring_size: u32,
         mut segment_size: u32,
-    ) -> Result<Geometry, OutOfRange> {
+    ) -> Result<RequestShape, OutOfRange> {
         let room = u64::from(ring_size).saturating_sub(EXTRA_SEGMENTS);
         let room = OutOfRange::check("ring size without header and status", room, 1, u64::MAX)?;
         // CAST: It is less than `ring_size`.
@@ -293,11 +362,44 @@ impl Raw {
         if let Some(max) = self.write_zeroes {
             limits.set_write_zeroes(max.validate(or_no_limit)?);
         }
-        Ok(Geometry {
+        // Last, since a disk with zones cannot discard, whatever the device says.
+        let zone_sectors = match self.zoned {
+            Some(zoned) => zoned.check(&mut limits)?,
+            None => 0,
+        };
+        Ok(RequestShape {
             limits,
             // CAST: It is at most `room`.
             max_segments: max_segments as u16,
+            zone_sectors,
         })
+    }
+}
+
+impl Zoned {
+    /// The size of a zone, 0 if there are none.
+    fn check(self, limits: &mut Limits) -> Result<u32, OutOfRange> {
+        let model = self.model.validate(|model| {
+            OutOfRange::check(
+                "zoned.model",
+                model.into(),
+                0,
+                bindings::VIRTIO_BLK_Z_HA.into(),
+            )
+        })?;
+        // Where the host manages the zones, the driver need not know of them.
+        if model != bindings::VIRTIO_BLK_Z_HM.into() {
+            return Ok(0);
+        }
+        let zones = Zones {
+            size: self.zone_sectors.validate(Ok)?,
+            max_open: self.max_open.validate(Ok)?,
+            max_active: self.max_active.validate(Ok)?,
+            max_append: self.max_append.validate(Ok)?,
+            write_granularity: self.write_granularity.validate(Ok)?,
+        };
+        limits.set_zones(&zones)?;
+        Ok(zones.size)
     }
 }
 

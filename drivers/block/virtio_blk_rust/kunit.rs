@@ -3,7 +3,7 @@
 //! KUnit tests of the driver, on simulated disks. What is checked is what a submitter of I/O sees.
 //!
 //! `config` has what the device says of itself, `honest` what has to work, `lies` what a device can
-//! answer, `teardown` the end of devices in every state.
+//! answer, `teardown` the end of devices in every state, `zones` disks that consist of zones.
 
 use kernel::{
     bindings,
@@ -65,6 +65,8 @@ mod config;
 mod honest;
 mod lies;
 mod teardown;
+#[cfg(CONFIG_BLK_DEV_ZONED)]
+mod zones;
 
 /// What the parameter `scrub` is to be: as it is if this is no value that it can have.
 static SCRUB: Atomic<u32> = Atomic::new(NO_SCRUB);
@@ -107,6 +109,9 @@ mod bit {
     pub(super) const DISCARD: u32 = bindings::VIRTIO_BLK_F_DISCARD;
     pub(super) const WRITE_ZEROES: u32 = bindings::VIRTIO_BLK_F_WRITE_ZEROES;
     pub(super) const SECURE_ERASE: u32 = bindings::VIRTIO_BLK_F_SECURE_ERASE;
+    pub(super) const GEOMETRY: u32 = bindings::VIRTIO_BLK_F_GEOMETRY;
+    #[cfg(CONFIG_BLK_DEV_ZONED)]
+    pub(super) const ZONED: u32 = bindings::VIRTIO_BLK_F_ZONED;
     pub(super) const INDIRECT_DESC: u32 = 28;
     pub(super) const EVENT_IDX: u32 = 29;
     pub(super) const ACCESS_PLATFORM: u32 = 33;
@@ -179,7 +184,7 @@ impl Rig {
     /// Prepares an operation, whose memory is full of markers.
     fn bio(&self, op: Op, sector: u64, len: usize) -> Result<Bio<'_>> {
         let bio = self.io.prepare(op, sector, len.try_into()?)?;
-        if matches!(op, Op::Read | Op::Write) {
+        if matches!(op, Op::Read | Op::Write | Op::ZoneAppend) {
             bio.fill(&KVVec::from_elem(MARKER, len, GFP_KERNEL)?)?;
         }
         Ok(bio)
@@ -250,6 +255,20 @@ fn device(params: &DiskParams) -> Result<Disk> {
         let _ = disk.bind();
     }
     Ok(disk)
+}
+
+/// The driver refuses the device, leaves nothing behind, and takes the next one.
+fn refused(params: &DiskParams) -> Result {
+    let disk = device(params)?;
+    for _ in 0..3 {
+        check!(!disk.is_bound());
+        check!(disk.open().is_err());
+        check_eq!(disk.mapped(), 0);
+        check_eq!(disk.bind(), Err(ENODEV));
+    }
+    check_eq!(disk.driver_errors(), 0);
+    drop(disk);
+    Rig::with(&[])?.works()
 }
 
 fn bind_honest(disk: &Disk) -> Result {

@@ -24,12 +24,13 @@ mod command;
 mod config;
 #[cfg(all(CONFIG_KUNIT = "y", CONFIG_VIRTIO_SIM_DISK))]
 mod kunit;
+mod zones;
 
 use command::Command;
 use config::{
     Config,
     Feature,
-    Geometry, //
+    RequestShape, //
 };
 use kernel::{
     block::{
@@ -38,6 +39,7 @@ use kernel::{
         Batch,
         Disk,
         DiskParams,
+        Geometry,
         LiveDisk,
         Operation,
         Operations,
@@ -47,7 +49,8 @@ use kernel::{
         Sectors,
         Status,
         TagSet,
-        TagSetParams, //
+        TagSetParams,
+        ZoneReport, //
     },
     cpumask::Cpumask,
     device::{
@@ -150,13 +153,29 @@ struct Queue {
     modern: bool,
     /// Whether memory is zeroed before the device writes to it.
     scrub: bool,
+    /// The size of a zone, 0 if there are none.
+    zone_sectors: u32,
 }
 
 impl Queue {
     /// Prepares what does not need the ring. `false` if there is no memory.
     #[inline(always)]
     fn prepare(&self, rq: &mut Request) -> Result<bool, Status> {
-        let operation = rq.operation();
+        match rq.operation() {
+            Operation::Read => {
+                self.set_header(rq, Command::In, rq.sector());
+                if self.scrub {
+                    rq.scrub();
+                }
+            }
+            Operation::Write => self.set_header(rq, Command::Out, rq.sector()),
+            operation => return self.prepare_rare(rq, operation),
+        }
+        Ok(true)
+    }
+
+    #[inline(never)]
+    fn prepare_rare(&self, rq: &mut Request, operation: Operation) -> Result<bool, Status> {
         if operation == Operation::DriverIn {
             // Who made the request prepared it.
             return Ok(true);
@@ -167,18 +186,22 @@ impl Queue {
         } else {
             Sectors(0)
         };
-        let header = command.header(rq.io_priority().into(), sector, self.modern);
-        *rq.data_mut().header_mut() = header;
-
+        self.set_header(rq, command, sector);
         if command.has_ranges() {
             let Ok(ranges) = command.ranges(rq) else {
                 return Ok(false);
             };
             rq.data_mut().data_mut().set_own(Some(ranges));
-        } else if self.scrub && operation.is_read() {
-            rq.scrub();
+        } else if command == Command::ZoneAppend {
+            rq.data_mut().set_trailer_len(command::NO_ANSWER.len());
         }
         Ok(true)
+    }
+
+    #[inline(always)]
+    fn set_header(&self, rq: &mut Request, command: Command, sector: Sectors) {
+        let header = command.header(rq.io_priority().into(), sector, self.modern);
+        *rq.data_mut().header_mut() = header;
     }
 
     /// Whether the device is to be given up, of which a request is late.
@@ -244,10 +267,12 @@ impl Operations for VirtioBlk {
     type Parent = virtio::Device<Bound>;
     type DiskData = Negotiated<Feature>;
     type HwQueue = Queue;
-    type RequestData = virtio::Request<command::Header, BlockData, u8>;
+    type RequestData = virtio::Request<command::Header, BlockData, command::Answer>;
 
     fn request_data() -> Self::RequestData {
-        virtio::Request::new([0; 16], BlockData::new(), command::NO_STATUS)
+        let mut data = virtio::Request::new([0; 16], BlockData::new(), command::NO_ANSWER);
+        data.set_trailer_len(command::STATUS_LEN);
+        data
     }
 
     fn queue_rq(queue: &Queue, mut rq: Request, last: bool) -> Result<(), Request> {
@@ -309,7 +334,7 @@ impl Operations for VirtioBlk {
 
     #[inline(always)]
     fn complete(queue: &Queue, rq: &mut Request) -> Status {
-        command::status_of(rq, queue.modern)
+        command::status_of(rq, queue.modern, queue.zone_sectors)
     }
 
     fn timed_out(queue: &Queue, operation: Operation, sector: Sectors) {
@@ -325,6 +350,14 @@ impl Operations for VirtioBlk {
 
     fn poll(queue: &Queue, batch: &mut Batch<'_, Self>) -> u32 {
         Requests::answer(&queue.queue, batch)
+    }
+
+    fn geometry(disk: &LiveDisk<'_, Self>) -> Result<Geometry> {
+        config::geometry(disk.parent(), disk.data(), disk.disk().capacity())
+    }
+
+    fn report_zones(disk: &LiveDisk<'_, Self>, report: &mut ZoneReport<'_>) -> Result {
+        zones::report(disk, report)
     }
 
     fn cpus(queue: &Queue) -> Option<&Cpumask> {
@@ -391,14 +424,14 @@ impl State {
     fn tag_set(
         &self,
         vdev: &virtio::Device<Core<'_>>,
-        geometry: &Geometry,
+        shape: &RequestShape,
         ring_size: u32,
     ) -> Result<Arc<TagSet<VirtioBlk>>> {
         let modern = self.features.version_1();
         let scrub = config::scrub(scrub_parameter(), modern)?;
         let mut queues = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
         for queue in &self.queues {
-            let segments = Segments::new(geometry.max_segments)?;
+            let segments = Segments::new(shape.max_segments)?;
             let old =
                 queue.with(|requests, _| core::mem::replace(&mut requests.segments, segments));
             drop(old);
@@ -408,6 +441,7 @@ impl State {
                     dev: vdev.as_ref().into(),
                     modern,
                     scrub,
+                    zone_sectors: shape.zone_sectors,
                 },
                 GFP_KERNEL,
             )?;
@@ -436,13 +470,12 @@ fn scrub_parameter() -> u8 {
 }
 
 fn show_serial(disk: &LiveDisk<'_, VirtioBlk>, page: &mut Page<'_>) -> Result {
-    let mut serial = KVec::from_elem(0_u8, command::SERIAL_LEN, GFP_KERNEL)?;
     let modern = disk.data().version_1();
-    let read = disk.read_by_driver(&mut serial, |data| {
+    let read = disk.read_by_driver(command::SERIAL_LEN, |data| {
         *data.header_mut() = Command::GetId.header(0, Sectors(0), modern);
     });
     match read {
-        Ok(()) => {
+        Ok(serial) => {
             let len = serial.iter().position(|byte| *byte == 0);
             page.push(&serial[..len.unwrap_or(serial.len())])
         }
@@ -506,8 +539,8 @@ impl virtio::Driver for VirtioBlk {
     ) -> Result<Registration<VirtioBlk>> {
         let features = &state.features;
         let ring_size = state.ring_size();
-        let geometry = Geometry::read(vdev, features, ring_size)?;
-        let tag_set = state.tag_set(vdev, &geometry, ring_size)?;
+        let shape = RequestShape::read(vdev, features, ring_size)?;
+        let tag_set = state.tag_set(vdev, &shape, ring_size)?;
 
         let vdev: &virtio::Device<Bound> = vdev;
         let registration = Registration::new(
@@ -515,7 +548,7 @@ impl virtio::Driver for VirtioBlk {
             tag_set,
             DiskParams {
                 prefix: c"vd",
-                limits: geometry.limits,
+                limits: shape.limits,
                 capacity: config::capacity(vdev)?,
                 read_only: features.has(Feature::ReadOnly),
             },
@@ -552,6 +585,12 @@ impl virtio::Driver for VirtioBlk {
             return;
         };
         match config::capacity(vdev) {
+            Ok(capacity) if capacity != disk.capacity() && disk.has_zones() => {
+                dev_warn!(
+                    vdev.as_ref(),
+                    "its size changed; that of disks with zones is kept\n"
+                );
+            }
             Ok(capacity) if capacity != disk.capacity() => {
                 dev_info!(
                     vdev.as_ref(),

@@ -6,7 +6,10 @@ use super::{
     attribute::Attribute,
     limits::Limits,
     operation::Sectors,
-    operations::Operations,
+    operations::{
+        Operations,
+        Vtable, //
+    },
     request::Request,
     tag_set::TagSet, //
 };
@@ -63,7 +66,7 @@ unsafe impl Send for Disk {}
 unsafe impl Sync for Disk {}
 
 impl Disk {
-    fn as_raw(&self) -> *mut bindings::gendisk {
+    pub(super) fn as_raw(&self) -> *mut bindings::gendisk {
         self.0.get()
     }
 
@@ -89,6 +92,12 @@ impl Disk {
         Sectors(unsafe { (&raw const (*(*self.as_raw()).part0).bd_nr_sectors).read_volatile() })
     }
 
+    /// The size of a zone in sectors; of a disk without zones, any number.
+    pub(super) fn zone_size(&self) -> u32 {
+        // SAFETY: By the type invariant; any value is fine.
+        unsafe { (&raw const (*self.queue()).limits.chunk_sectors).read_volatile() }
+    }
+
     /// Sets after how long [`Operations::timed_out`] is called for requests that are queued from
     /// now on, in jiffies.
     ///
@@ -100,13 +109,20 @@ impl Disk {
         unsafe { bindings::blk_queue_rq_timeout(self.queue(), timeout) };
     }
 
+    /// Whether it consists of zones.
+    pub fn has_zones(&self) -> bool {
+        // SAFETY: By the type invariant; this does not change.
+        let features = unsafe { (&raw const (*self.queue()).limits.features).read_volatile() };
+        features & bindings::BLK_FEAT_ZONED != 0
+    }
+
     /// Changes the size, and tells user space if it is another one; does nothing for a disk that is
-    /// gone. Process context; may sleep.
+    /// gone, or has zones, which were counted. Process context; may sleep.
     ///
     /// C: `set_capacity_and_notify()`.
     pub fn set_capacity(&self, capacity: Sectors) {
         let state = self.remains().state.lock();
-        if state.live {
+        if state.live && !self.has_zones() {
             // SAFETY: By the type invariant. Who deletes the disk waits for the lock first.
             unsafe { bindings::set_capacity_and_notify(self.as_raw(), capacity.0) };
         }
@@ -123,6 +139,29 @@ impl Disk {
         // SAFETY: `create` put it there before anybody could come by the disk, and `free_disk`
         // frees it when nobody can any more.
         unsafe { &*(*self.as_raw()).private_data.cast() }
+    }
+
+    /// Calls a function of the driver, which does not go away meanwhile. Process context; may
+    /// sleep, and waits for other such calls.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the driver is gone, or what `f` returns.
+    ///
+    /// # Safety
+    ///
+    /// The disk was made by a [`Registration`] of this `T`.
+    pub(super) unsafe fn call_driver<T: Operations, R>(
+        &self,
+        f: impl FnOnce(&LiveDisk<'_, T>) -> Result<R>,
+    ) -> Result<R> {
+        let callable = self.remains().callable.lock();
+        if !*callable {
+            return Err(ENODEV);
+        }
+        // SAFETY: By the requirements of this function. Who drops the registration, or gives up
+        // making it, waits for the lock first.
+        f(&unsafe { LiveDisk::new(self) })
     }
 }
 
@@ -151,6 +190,17 @@ pub struct DiskParams {
     pub read_only: bool,
 }
 
+/// Where a sector is on a disk with heads that move over cylinders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Geometry {
+    /// How many cylinders there are.
+    pub cylinders: u16,
+    /// How many heads there are.
+    pub heads: u8,
+    /// How many sectors there are on a track.
+    pub sectors: u8,
+}
+
 /// What a disk needs until nobody has it open any more, which can be long after the driver is gone:
 /// nothing in here is the driver's.
 #[pin_data]
@@ -158,8 +208,14 @@ struct Remains {
     operations: bindings::block_device_operations,
     /// The [`Live`] of a disk that is.
     live: *const c_void,
+    /// The device that it is a disk of.
+    parent: *mut bindings::device,
     #[pin]
     state: Mutex<State>,
+    /// Whether functions of the driver can be called for who has the disk open. Held while one is:
+    /// not `state`, which has to be free for the driver then.
+    #[pin]
+    callable: Mutex<bool>,
 }
 
 /// Whether the disk is there.
@@ -234,6 +290,7 @@ struct Unborn {
 
 impl Drop for Unborn {
     fn drop(&mut self) {
+        *self.remains.callable.lock() = false;
         // SAFETY: The disk was made with one reference, which is this. Nobody can open a disk that
         // could not be added, and `remains` is dropped after this.
         unsafe { bindings::put_disk(self.disk.as_ptr()) };
@@ -281,6 +338,7 @@ impl<T: Operations> Registration<T> {
             parent.as_ref(),
             tag_set.as_raw(),
             &mut params,
+            Vtable::<T>::DISK_TABLE,
             (&raw const *live).cast(),
             &live.groups,
         )?;
@@ -315,6 +373,7 @@ impl<T: Operations> Drop for Inner<T> {
         // What waits to be queued could not end otherwise.
         self.disk.resume(&mut state);
         drop(state);
+        *self.disk.remains().callable.lock() = false;
         // SAFETY: By the type invariant, it was added, and is deleted once.
         unsafe { bindings::del_gendisk(self.disk.as_raw()) };
         // Who queues requests without a reference to the queue has finished after this.
@@ -333,10 +392,10 @@ fn create(
     parent: &device::Device<device::Bound>,
     tag_set: *mut bindings::blk_mq_tag_set,
     params: &mut DiskParams,
+    mut operations: bindings::block_device_operations,
     live: *const c_void,
     groups: &[*const bindings::attribute_group; 2],
 ) -> Result<ARef<Disk>> {
-    let mut operations: bindings::block_device_operations = pin_init::zeroed();
     // SAFETY: The parent is bound, so it has a driver.
     operations.owner = unsafe { (*(*parent.as_raw()).driver).owner };
     operations.free_disk = Some(free_disk);
@@ -344,6 +403,7 @@ fn create(
         pin_init!(Remains {
             operations,
             live,
+            parent: parent.as_raw(),
             state <- new_mutex!(
                 State {
                     live: false,
@@ -351,6 +411,7 @@ fn create(
                 },
                 "block_disk"
             ),
+            callable <- new_mutex!(true, "block_driver"),
         }),
         GFP_KERNEL,
     )?;
@@ -376,7 +437,7 @@ fn create(
         bindings::set_capacity(disk, params.capacity.0);
         bindings::set_disk_ro(disk, params.read_only);
     }
-    add(parent, disk, params.prefix, groups)?;
+    add(parent, disk, params, groups)?;
     unborn.remains.state.lock().live = true;
 
     let unborn = ManuallyDrop::new(unborn);
@@ -388,6 +449,21 @@ fn create(
     Ok(unsafe { ARef::from_raw(unborn.disk.cast()) })
 }
 
+/// Reads the zones of a disk that has some.
+fn look_at_zones(
+    parent: &device::Device<device::Bound>,
+    disk: *mut bindings::gendisk,
+    params: &DiskParams,
+) -> Result {
+    let zoned = params.limits.check_zones(params.capacity);
+    let zoned = zoned.inspect_err(|e| dev_err!(parent, "{}\n", e))?;
+    if cfg!(CONFIG_BLK_DEV_ZONED) && zoned {
+        // SAFETY: The disk can report its zones now, and nobody else uses it.
+        return to_result(unsafe { bindings::blk_revalidate_disk_zones(disk) });
+    }
+    Ok(())
+}
+
 /// Adds a disk with the first name that is free.
 ///
 /// Adding reads the disk, which takes as long as its device likes. So no lock is held meanwhile;
@@ -395,13 +471,13 @@ fn create(
 fn add(
     parent: &device::Device<device::Bound>,
     disk: *mut bindings::gendisk,
-    prefix: &CStr,
+    params: &DiskParams,
     groups: &[*const bindings::attribute_group; 2],
 ) -> Result {
     let mut chosen = names()?.lock();
     let mut name: Name = [0; bindings::DISK_NAME_LEN as usize];
     for index in 0.. {
-        write_name(&mut name, prefix.to_bytes(), index)?;
+        write_name(&mut name, params.prefix.to_bytes(), index)?;
         if !chosen.contains(&name) && !is_taken(&name) {
             break;
         }
@@ -409,11 +485,14 @@ fn add(
     chosen.push(name, GFP_KERNEL)?;
     drop(chosen);
 
-    // SAFETY: The disk is complete, and nobody else knows it. What `groups` points to exists until
-    // it was deleted.
-    let added = to_result(unsafe {
-        (*disk).disk_name = name;
-        bindings::device_add_disk(parent.as_raw(), disk, groups.as_ptr().cast_mut())
+    // SAFETY: Nobody else knows the disk.
+    unsafe { (*disk).disk_name = name };
+    let added = look_at_zones(parent, disk, params).and_then(|()| {
+        // SAFETY: The disk is complete, and nobody else knows it. What `groups` points to exists
+        // until it was deleted.
+        to_result(unsafe {
+            bindings::device_add_disk(parent.as_raw(), disk, groups.as_ptr().cast_mut())
+        })
     });
     names()?.lock().retain(|other| *other != name);
     added
@@ -468,17 +547,28 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     /// dropped as long as the result exists.
     pub(super) unsafe fn from_device(dev: *mut bindings::device) -> Self {
         // SAFETY: By the requirements of this function: the device is part of the whole disk, which
-        // knows its disk, its parent, and `Live`. The parent is bound as long as that.
+        // knows its disk.
         unsafe {
             let part = crate::container_of!(dev, bindings::block_device, bd_device);
-            let disk = (*part).bd_disk;
-            let remains = (*disk).private_data.cast::<Remains>();
-            Self {
-                disk: &*disk.cast(),
-                parent: T::Parent::from_device(device::Device::from_raw((*dev).parent)),
-                live: &*(*remains).live.cast(),
-            }
+            Self::new(&*(*part).bd_disk.cast())
         }
+    }
+
+    /// # Safety
+    ///
+    /// A [`Registration`] of this type made the disk, or is about to; until it is dropped, or gives
+    /// up, the result does not exist any more.
+    unsafe fn new(disk: &'a Disk) -> Self {
+        let remains = disk.remains();
+        // SAFETY: By the requirements of this function: `Live` exists, and the parent is bound, as
+        // long as that.
+        let (parent, live) = unsafe {
+            (
+                T::Parent::from_device(device::Device::from_raw(remains.parent)),
+                &*remains.live.cast(),
+            )
+        };
+        Self { disk, parent, live }
     }
 
     /// The disk.
@@ -545,7 +635,8 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     }
 
     /// Has [`Operations::queue_rq`] called with a request of the driver's own, whose data is set up
-    /// by `setup`, and which asks for as many bytes as there are in `buffer`.
+    /// by `setup`, and which asks for `len` bytes. Returns what was read, or zero where the device
+    /// wrote nothing.
     ///
     /// Its operation is [`DriverIn`](super::Operation::DriverIn). Process context; may sleep.
     ///
@@ -556,34 +647,64 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     /// What [`Operations::complete`] says, `ENOMEM`, or `ENODEV` if the disk is being deleted.
     pub fn read_by_driver(
         &self,
-        buffer: &mut KVec<u8>,
+        len: u32,
         setup: impl FnOnce(&mut T::RequestData),
-    ) -> Result {
-        let len = u32::try_from(buffer.len())?;
+    ) -> Result<KVec<u8>> {
+        let rq = DriverRequest::new(self.disk)?;
+        // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
+        setup(unsafe { Request::<T>::private(rq.0).as_mut() });
+        rq.read(len)
+    }
+}
+
+/// A request of a driver, which the block layer does not know yet, or not any more.
+///
+/// # Invariants
+///
+/// The pointer is one that `blk_mq_alloc_request()` returned.
+struct DriverRequest(NonNull<bindings::request>);
+
+impl DriverRequest {
+    fn new(disk: &Disk) -> Result<Self> {
         // SAFETY: The queue exists.
         let rq = from_err_ptr(unsafe {
-            bindings::blk_mq_alloc_request(self.disk.queue(), bindings::req_op_REQ_OP_DRV_IN, 0)
+            bindings::blk_mq_alloc_request(disk.queue(), bindings::req_op_REQ_OP_DRV_IN, 0)
         })?;
-        let rq = NonNull::new(rq).ok_or(ENOMEM)?;
-        // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
-        setup(unsafe { Request::<T>::private(rq).as_mut() });
-        // SAFETY: As above. The buffer is not touched until the request has ended: it is mapped to
-        // it, or to a copy.
-        let status = unsafe {
-            let buffer = buffer.as_mut_ptr().cast();
-            match to_result(bindings::blk_rq_map_kern(
-                rq.as_ptr(),
-                buffer,
+        // INVARIANT: Just allocated.
+        NonNull::new(rq).map(Self).ok_or(ENOMEM)
+    }
+
+    /// Has it queued, and waits for its end.
+    fn read(self, len: u32) -> Result<KVec<u8>> {
+        let mut lent = KVec::from_elem(0_u8, len as usize, GFP_KERNEL)?;
+        let start = lent.as_mut_ptr();
+        // SAFETY: By the type invariant, and nobody else has the request. It is mapped to `lent`,
+        // or to a copy, and has ended before that is freed. Any status is fine.
+        unsafe {
+            let rq = self.0.as_ptr();
+            to_result(bindings::blk_rq_map_kern(
+                rq,
+                start.cast(),
                 len,
                 bindings::GFP_KERNEL,
-            )) {
-                Ok(()) => Ok(bindings::blk_execute_rq(rq.as_ptr(), false)),
-                Err(e) => Err(e),
-            }
-        };
-        // SAFETY: The request has ended, or was not begun.
-        unsafe { bindings::blk_mq_free_request(rq.as_ptr()) };
-        // SAFETY: Any status is fine.
-        to_result(unsafe { bindings::blk_status_to_errno(status?) })
+            ))?;
+            to_result(bindings::blk_status_to_errno(bindings::blk_execute_rq(
+                rq, false,
+            )))?;
+        }
+        let mut read = KVec::with_capacity(len as usize, GFP_KERNEL)?;
+        for at in 0..len as usize {
+            // SAFETY: That is inside of `lent`. The device may still write to it, whatever it says:
+            // the read is volatile, and each byte is read once.
+            read.push(unsafe { start.add(at).read_volatile() }, GFP_KERNEL)?;
+        }
+        Ok(read)
+    }
+}
+
+impl Drop for DriverRequest {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant. It has ended, or was not queued.
+        unsafe { bindings::blk_mq_free_request(self.0.as_ptr()) };
     }
 }

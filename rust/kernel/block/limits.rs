@@ -2,7 +2,10 @@
 
 //! What a disk can do, and how requests for it must be.
 
-use super::operation::Sectors;
+use super::{
+    operation::Sectors,
+    zone::Zones, //
+};
 use crate::{
     bindings,
     error::code,
@@ -33,16 +36,7 @@ impl OutOfRange {
     ///
     /// It is not.
     pub fn check(what: &'static str, value: u64, min: u64, max: u64) -> Result<u64, Self> {
-        if (min..=max).contains(&value) {
-            return Ok(value);
-        }
-        Err(Self {
-            what,
-            value,
-            min,
-            max,
-            power_of_two: false,
-        })
+        Self::check_that(true, what, value, min, max)
     }
 
     /// As [`check`](Self::check), and that it is a power of two.
@@ -56,7 +50,20 @@ impl OutOfRange {
         min: u64,
         max: u64,
     ) -> Result<u64, Self> {
-        if value.is_power_of_two() && (min..=max).contains(&value) {
+        Self::check_that(value.is_power_of_two(), what, value, min, max).map_err(|e| Self {
+            power_of_two: true,
+            ..e
+        })
+    }
+
+    fn check_that(
+        shape: bool,
+        what: &'static str,
+        value: u64,
+        min: u64,
+        max: u64,
+    ) -> Result<u64, Self> {
+        if shape && (min..=max).contains(&value) {
             return Ok(value);
         }
         Err(Self {
@@ -64,7 +71,7 @@ impl OutOfRange {
             value,
             min,
             max,
-            power_of_two: true,
+            power_of_two: false,
         })
     }
 }
@@ -103,6 +110,12 @@ const MAX_BLOCK_SIZE: u32 = if cfg!(CONFIG_TRANSPARENT_HUGEPAGE) {
 ///
 /// C: `BLK_MIN_SEGMENT_SIZE`.
 const MIN_SEGMENT_SIZE: u32 = 4096;
+
+/// The block layer has a byte for each zone, in one piece of memory.
+const MAX_ZONES: u64 = 1 << 20;
+
+/// The block layer has an object for each zone that can be active, or open.
+const MAX_ACTIVE_ZONES: u64 = 1 << 16;
 
 /// What a disk can do, and how requests for it must be. Nothing that the block layer would not
 /// accept, or would warn about, can be set.
@@ -266,6 +279,62 @@ impl Limits {
     /// It is worth while to order requests.
     pub fn set_rotational(&mut self, on: bool) {
         self.set_feature(bindings::BLK_FEAT_ROTATIONAL, on);
+    }
+
+    /// The disk consists of zones. It cannot discard.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`].
+    pub fn set_zones(&mut self, zones: &Zones) -> Result<(), OutOfRange> {
+        if !cfg!(CONFIG_BLK_DEV_ZONED) {
+            OutOfRange::check("zone size, without BLK_DEV_ZONED,", zones.size.into(), 0, 0)?;
+        }
+        let check = OutOfRange::check;
+        let check_power_of_two = OutOfRange::check_power_of_two;
+        let block = self.0.logical_block_size.into();
+        let granularity = zones.write_granularity.into();
+        check_power_of_two("write granularity", granularity, block, 1 << 31)?;
+        let least = Sectors::in_bytes(granularity).0;
+        check_power_of_two("zone size", zones.size.into(), least, 1 << 31)?;
+        check(
+            "largest append",
+            zones.max_append.into(),
+            least,
+            u32::MAX.into(),
+        )?;
+        check(
+            "number of active zones",
+            zones.max_active.into(),
+            0,
+            MAX_ACTIVE_ZONES,
+        )?;
+        let max_active = match zones.max_active {
+            0 => MAX_ACTIVE_ZONES,
+            max_active => max_active.into(),
+        };
+        check("number of open zones", zones.max_open.into(), 0, max_active)?;
+
+        self.set_feature(bindings::BLK_FEAT_ZONED, true);
+        self.0.chunk_sectors = zones.size;
+        self.0.max_open_zones = zones.max_open;
+        self.0.max_active_zones = zones.max_active;
+        self.0.max_hw_zone_append_sectors = zones.max_append;
+        self.0.zone_write_granularity = zones.write_granularity;
+        self.0.physical_block_size = zones.write_granularity;
+        self.0.io_min = zones.write_granularity;
+        self.0.max_hw_discard_sectors = 0;
+        Ok(())
+    }
+
+    /// Whether the disk consists of zones. If so, checks that there are not too many.
+    pub(super) fn check_zones(&self, capacity: Sectors) -> Result<bool, OutOfRange> {
+        if self.0.features & bindings::BLK_FEAT_ZONED == 0 {
+            return Ok(false);
+        }
+        let zones = capacity.0.div_ceil(self.0.chunk_sectors.max(1).into());
+        OutOfRange::check("number of zones", zones, 1, MAX_ZONES)?;
+        Ok(true)
     }
 
     fn set_feature(&mut self, feature: bindings::blk_features_t, on: bool) {

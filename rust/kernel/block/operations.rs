@@ -4,6 +4,11 @@
 
 use super::{
     batch::Batch,
+    disk::{
+        Disk,
+        Geometry,
+        LiveDisk, //
+    },
     operation::{
         Operation,
         Sectors, //
@@ -13,7 +18,8 @@ use super::{
         RequestList, //
     },
     status::Status,
-    tag_set::Queues, //
+    tag_set::Queues,
+    zone::ZoneReport, //
 };
 use crate::{
     bindings,
@@ -32,10 +38,10 @@ use core::{
 
 /// What a driver does with requests.
 ///
-/// None of these functions may sleep. They are called as long as there is a
-/// [`Registration`](super::Registration), and until it has been dropped.
+/// None of these functions may sleep, unless it says that it may. They are called as long as there
+/// is a [`Registration`](super::Registration), or one is being made, and until it has been dropped.
 ///
-/// C: `struct blk_mq_ops`.
+/// C: `struct blk_mq_ops`, `struct block_device_operations`.
 #[vtable]
 pub trait Operations: Sized + 'static {
     /// The device that the disk belongs to.
@@ -102,6 +108,19 @@ pub trait Operations: Sized + 'static {
         let _ = (queue, batch);
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
+
+    /// What to tell programs that think of cylinders. Process context; may sleep.
+    fn geometry(disk: &LiveDisk<'_, Self>) -> Result<Geometry> {
+        let _ = disk;
+        build_error!(crate::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Reports zones from [`report.next()`](ZoneReport::next) on, as many as are wanted, or the
+    /// device has. For disks with zones. Process context; may sleep.
+    fn report_zones(disk: &LiveDisk<'_, Self>, report: &mut ZoneReport<'_>) -> Result {
+        let _ = (disk, report);
+        build_error!(crate::error::VTABLE_DEFAULT_ERROR)
+    }
 }
 
 /// The functions of [`Operations`] as C calls them.
@@ -136,6 +155,57 @@ impl<T: Operations> Vtable<T> {
         map_queues: Some(Self::map_queues),
         ..pin_init::zeroed()
     };
+
+    pub(super) const DISK_TABLE: bindings::block_device_operations = {
+        let mut table: bindings::block_device_operations = pin_init::zeroed();
+        if T::HAS_GEOMETRY {
+            table.getgeo = Some(Self::getgeo);
+        }
+        if cfg!(CONFIG_BLK_DEV_ZONED) && T::HAS_REPORT_ZONES {
+            table.report_zones = Some(Self::report_zones);
+        }
+        table
+    };
+
+    extern "C" fn getgeo(
+        disk: *mut bindings::gendisk,
+        geometry: *mut bindings::hd_geometry,
+    ) -> c_int {
+        // SAFETY: The disk is open, or is being added, and one of this type.
+        let found = unsafe { (*disk.cast::<Disk>()).call_driver::<T, _>(T::geometry) };
+        from_result(|| {
+            let found = found?;
+            // SAFETY: `geometry` is the caller's.
+            unsafe {
+                (*geometry).heads = found.heads;
+                (*geometry).sectors = found.sectors;
+                (*geometry).cylinders = found.cylinders;
+            }
+            Ok(0)
+        })
+    }
+
+    extern "C" fn report_zones(
+        disk: *mut bindings::gendisk,
+        from: bindings::sector_t,
+        count: c_uint,
+        args: *mut bindings::blk_report_zones_args,
+    ) -> c_int {
+        // SAFETY: The disk is open, or is being added, and one of this type.
+        let disk = unsafe { &*disk.cast::<Disk>() };
+        // SAFETY: `args` is what is given to this function.
+        let mut report = unsafe { ZoneReport::new(disk, Sectors(from), count, args) };
+        // SAFETY: As above.
+        let reported =
+            unsafe { disk.call_driver::<T, _>(|disk| T::report_zones(disk, &mut report)) };
+        from_result(|| {
+            reported?;
+            match report.count() {
+                0 => Err(EINVAL),
+                count => Ok(count.try_into()?),
+            }
+        })
+    }
 
     /// # Safety
     ///

@@ -122,6 +122,15 @@ impl<T: Operations> Request<T> {
         Sectors(unsafe { (*self.rq.as_ptr()).__sector })
     }
 
+    /// Says where on the disk the data of a [`ZoneAppend`](Operation::ZoneAppend) was written; does
+    /// nothing for other requests.
+    pub fn set_appended(&mut self, at: Sectors) {
+        if self.operation() == Operation::ZoneAppend {
+            // SAFETY: As above; nobody else uses it, and any number is fine.
+            unsafe { (*self.rq.as_ptr()).__sector = at.0 };
+        }
+    }
+
     /// How many bytes are to be transferred, or are concerned.
     #[inline(always)]
     pub fn bytes(&self) -> u32 {

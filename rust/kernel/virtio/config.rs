@@ -107,8 +107,9 @@ impl<T: ConfigValue, P, const WRITABLE: bool> Field<T, P, WRITABLE> {
 /// Declares fields of a configuration space, with the names, the places and the types that they
 /// have in a `struct` of a uapi header.
 ///
-/// Each becomes a constant with a name in capitals. `if Feature` says that it is there only when
-/// that feature was negotiated, `writable` that the driver may write to it.
+/// Each becomes a constant with a name in capitals. `in field` says that it is part of that field,
+/// `if Feature` that it is there only when that feature was negotiated, `writable` that the driver
+/// may write to it.
 ///
 /// # Examples
 ///
@@ -118,6 +119,8 @@ impl<T: ConfigValue, P, const WRITABLE: bool> Field<T, P, WRITABLE> {
 ///     enum Feature {
 ///         /// The device reports a maximum segment size.
 ///         SizeMax = 1,
+///         /// There is a geometry.
+///         Geometry = 4,
 ///         /// The cache mode can be chosen.
 ///         ConfigWce = 11,
 ///     }
@@ -130,12 +133,14 @@ impl<T: ConfigValue, P, const WRITABLE: bool> Field<T, P, WRITABLE> {
 ///         capacity: u64,
 ///         /// In bytes.
 ///         size_max: u32 if SizeMax,
+///         /// Heads of the disk.
+///         heads: u8 in geometry if Geometry,
 ///         /// 1 for write-back, 0 for write-through.
 ///         wce: u8 if ConfigWce writable,
 ///     }
 /// }
-/// # let _ = (BlkConfig::CAPACITY, BlkConfig::SIZE_MAX, BlkConfig::WCE);
-/// # let _ = (Feature::SizeMax, Feature::ConfigWce);
+/// # let _ = (BlkConfig::CAPACITY, BlkConfig::SIZE_MAX, BlkConfig::HEADS, BlkConfig::WCE);
+/// # let _ = (Feature::SizeMax, Feature::Geometry, Feature::ConfigWce);
 /// ```
 #[macro_export]
 macro_rules! virtio_config {
@@ -151,33 +156,38 @@ macro_rules! virtio_config {
     (@fields $vis:vis $name:ident $uapi:ident $features:tt) => {};
     (
         @fields $vis:vis $name:ident $uapi:ident $features:tt
-        $(#[$attr:meta])* $field:ident: $value:tt if $feature:ident writable, $($rest:tt)*
+        $(#[$attr:meta])*
+        $field:ident: $value:tt $(in $outer:ident)? if $feature:ident writable, $($rest:tt)*
     ) => {
         $crate::virtio_config!(
-            @field $vis $name $uapi $features [$(#[$attr])*] $field $value, $feature, true
+            @field $vis $name $uapi $features [$(#[$attr])*] [$($outer.)? $field]
+            $field $value, $feature, true
         );
         $crate::virtio_config!(@fields $vis $name $uapi $features $($rest)*);
     };
     (
         @fields $vis:vis $name:ident $uapi:ident $features:tt
-        $(#[$attr:meta])* $field:ident: $value:tt if $feature:ident, $($rest:tt)*
+        $(#[$attr:meta])*
+        $field:ident: $value:tt $(in $outer:ident)? if $feature:ident, $($rest:tt)*
     ) => {
         $crate::virtio_config!(
-            @field $vis $name $uapi $features [$(#[$attr])*] $field $value, $feature, false
+            @field $vis $name $uapi $features [$(#[$attr])*] [$($outer.)? $field]
+            $field $value, $feature, false
         );
         $crate::virtio_config!(@fields $vis $name $uapi $features $($rest)*);
     };
     (
         @fields $vis:vis $name:ident $uapi:ident $features:tt
-        $(#[$attr:meta])* $field:ident: $value:tt, $($rest:tt)*
+        $(#[$attr:meta])* $field:ident: $value:tt $(in $outer:ident)?, $($rest:tt)*
     ) => {
         $crate::virtio_config!(
-            @field $vis $name $uapi [()] [$(#[$attr])*] $field $value, , false
+            @field $vis $name $uapi [()] [$(#[$attr])*] [$($outer.)? $field]
+            $field $value, , false
         );
         $crate::virtio_config!(@fields $vis $name $uapi $features $($rest)*);
     };
     (
-        @field $vis:vis $name:ident $uapi:ident [$presence:ty] [$(#[$attr:meta])*]
+        @field $vis:vis $name:ident $uapi:ident [$presence:ty] [$(#[$attr:meta])*] [$($path:tt)+]
         $field:ident $value:tt, $($feature:ident)?, $writable:literal
     ) => {
         $crate::macros::paste! {
@@ -185,8 +195,8 @@ macro_rules! virtio_config {
                 $(#[$attr])*
                 $vis const [<$field:upper>]: $crate::virtio::Field<$value, $presence, $writable> = {
                     // The type must be that of the uapi header.
-                    const _: fn($crate::bindings::$uapi) -> $value = |config| config.$field;
-                    let offset = ::core::mem::offset_of!($crate::bindings::$uapi, $field);
+                    const _: fn($crate::bindings::$uapi) -> $value = |config| config.$($path)+;
+                    let offset = ::core::mem::offset_of!($crate::bindings::$uapi, $($path)+);
                     $crate::virtio::Field::new(offset, ($(<$presence>::$feature)?))
                 };
             }

@@ -63,8 +63,9 @@ struct DeviceWritten<T>(Opaque<T>);
 ///
 /// # Invariants
 ///
-/// If `listed_at` is the address of the request, `header_list` and `trailer_list` have one entry
-/// each: the header and the trailer.
+/// `trailer_len` is at most the size of the trailer. If `listed_at` is the address of the request,
+/// `header_list` and `trailer_list` have one entry each: the header, and the last `trailer_len`
+/// bytes of the trailer.
 pub struct Request<H, D, T> {
     header: H,
     data: D,
@@ -72,6 +73,7 @@ pub struct Request<H, D, T> {
     header_list: bindings::scatterlist,
     trailer_list: bindings::scatterlist,
     listed_at: usize,
+    trailer_len: u32,
     /// How many bytes the device says it wrote to data and trailer.
     written: u32,
     /// Whether that is all of both.
@@ -103,6 +105,7 @@ where
             trailer_list: Default::default(),
             // INVARIANT: Nothing is there.
             listed_at: 0,
+            trailer_len: Self::TRAILER_LEN,
             written: 0,
             complete: false,
             trailer: DeviceWritten(Opaque::new(preset)),
@@ -121,9 +124,24 @@ where
             self.header_list =
                 list_of_one(NonNull::from(&self.header).cast(), size_of::<H>() as u32);
         }
-        if let Some(trailer) = NonNull::new(self.trailer.0.get()).filter(|_| size_of::<T>() > 0) {
-            self.trailer_list = list_of_one(trailer.cast(), Self::TRAILER_LEN);
+        if self.trailer_len > 0 {
+            let skipped = (Self::TRAILER_LEN - self.trailer_len) as usize;
+            // SAFETY: By the type invariant, that is inside of the trailer, which is not at null.
+            let start =
+                unsafe { NonNull::new_unchecked(self.trailer.0.get().cast::<u8>().add(skipped)) };
+            self.trailer_list = list_of_one(start, self.trailer_len);
         }
+    }
+
+    /// From the next post on, lets the device write only the last `len` bytes of the trailer, or
+    /// all of it if it is shorter: for device types whose answers end alike and start differently.
+    ///
+    /// The bytes before that keep what was preset.
+    pub fn set_trailer_len(&mut self, len: usize) {
+        // CAST: It is at most the size of the trailer, which fits.
+        self.trailer_len = len.min(size_of::<T>()) as u32;
+        // INVARIANT: It is listed anew.
+        self.listed_at = 0;
     }
 
     /// The header.
@@ -181,6 +199,18 @@ where
         // write to it; the read is volatile, and takes one copy.
         Untrusted::new(unsafe { self.trailer.0.get().read_volatile() })
     }
+
+    /// The last byte of the trailer, whatever length the device reported: where some device types
+    /// have a status.
+    #[inline]
+    pub fn trailer_end(&self) -> Untrusted<u8> {
+        const { assert!(size_of::<T>() > 0) };
+        // SAFETY: As above; that is inside of the trailer.
+        Untrusted::new(unsafe {
+            let start = self.trailer.0.get().cast::<u8>();
+            start.add(size_of::<T>() - 1).read_volatile()
+        })
+    }
 }
 
 // SAFETY: Header and trailer are part of this object, in memory that can be mapped as long as the
@@ -203,7 +233,7 @@ where
             self.list();
         }
         let has_header = u32::from(size_of::<H>() > 0);
-        let has_trailer = u32::from(size_of::<T>() > 0);
+        let has_trailer = u32::from(self.trailer_len > 0);
         chain.readable((&mut self.header_list).into(), has_header);
         self.data.lend(chain);
         chain.writable((&mut self.trailer_list).into(), has_trailer);
@@ -211,7 +241,7 @@ where
 
     #[inline]
     fn writable_len(&self) -> u32 {
-        self.data.writable_len().saturating_add(Self::TRAILER_LEN)
+        self.data.writable_len().saturating_add(self.trailer_len)
     }
 
     #[inline]

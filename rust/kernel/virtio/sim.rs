@@ -50,6 +50,7 @@ pub use self::disk::{
     Info,
     Io,
     Op,
+    ZoneInfo,
     ALL_COMMANDS, //
 };
 

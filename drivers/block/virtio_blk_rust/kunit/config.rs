@@ -5,20 +5,6 @@
 use super::*;
 use kernel::virtio::sim::DeviceLie;
 
-/// The driver refuses the device, leaves nothing behind, and takes the next one.
-fn refused(params: &DiskParams) -> Result {
-    let disk = device(params)?;
-    for _ in 0..3 {
-        check!(!disk.is_bound());
-        check!(disk.open().is_err());
-        check_eq!(disk.mapped(), 0);
-        check_eq!(disk.bind(), Err(ENODEV));
-    }
-    check_eq!(disk.driver_errors(), 0);
-    drop(disk);
-    Rig::with(&[])?.works()
-}
-
 #[kunit_tests(virtio_blk_rust_config)]
 mod tests {
     use super::*;

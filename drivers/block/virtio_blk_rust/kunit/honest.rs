@@ -3,6 +3,7 @@
 //! What has to work with an honest device.
 
 use super::*;
+use kernel::block::Geometry;
 
 #[kunit_tests(virtio_blk_rust_honest)]
 mod tests {
@@ -161,6 +162,20 @@ mod tests {
         let rig = Rig::with(&[])?;
         check!(*rig.io.show(c"serial")? == *b"virtio-sim-disk");
         check_eq!(rig.io.store(c"serial", c"another"), Err(EACCES));
+        Ok(())
+    }
+
+    #[test]
+    fn geometry() -> Result {
+        let told = |cylinders, heads, sectors| Geometry {
+            cylinders,
+            heads,
+            sectors,
+        };
+        let rig = Rig::with(&[])?;
+        check_eq!(rig.io.geometry(), Ok(told((SECTORS >> 11) as u16, 64, 32)));
+        let params = disk(&[bit::GEOMETRY]).cylinders(3).heads(5).sectors(7);
+        check_eq!(Rig::new(&params)?.io.geometry(), Ok(told(3, 5, 7)));
         Ok(())
     }
 

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     bindings,
-    block::Sectors,
+    block::{
+        Geometry,
+        Sectors, //
+    },
     error::{
         from_err_ptr,
         to_result, //
@@ -44,14 +47,14 @@ pub struct DiskParams {
 }
 
 macro_rules! fields {
-    ($($name:ident: $ty:ty,)+) => {
+    ($($name:ident $(in $outer:ident)?: $ty:ty,)+) => {
         $(
             #[doc = concat!(
                 "Sets the field `", stringify!($name), "` of the configuration space, whatever ",
                 "the device offers."
             )]
             pub fn $name(mut self, value: $ty) -> Self {
-                let at = offset_of!(RawConfig, $name);
+                let at = offset_of!(RawConfig, $($outer.)? $name);
                 self.config[at..at + size_of::<$ty>()].copy_from_slice(&value.to_le_bytes());
                 self
             }
@@ -91,6 +94,9 @@ impl DiskParams {
         capacity: u64,
         size_max: u32,
         seg_max: u32,
+        cylinders in geometry: u16,
+        heads in geometry: u8,
+        sectors in geometry: u8,
         blk_size: u32,
         physical_block_exp: u8,
         alignment_offset: u8,
@@ -106,6 +112,12 @@ impl DiskParams {
         max_secure_erase_sectors: u32,
         max_secure_erase_seg: u32,
         secure_erase_sector_alignment: u32,
+        zone_sectors in zoned: u32,
+        max_open_zones in zoned: u32,
+        max_active_zones in zoned: u32,
+        max_append_sectors in zoned: u32,
+        write_granularity in zoned: u32,
+        model in zoned: u8,
     }
 }
 
@@ -122,6 +134,13 @@ pub enum DiskLie {
     Short(u32),
     /// The full length is claimed, no more bytes of the data than that are written.
     Unwritten(u32),
+    /// A byte of the data is wrong.
+    Byte {
+        /// Where it is.
+        at: u16,
+        /// What it is.
+        is: u8,
+    },
     /// There is no answer.
     Never,
 }
@@ -142,6 +161,10 @@ impl DiskLie {
             Self::Unwritten(len) => (
                 bindings::virtio_sim_disk_lie_VIRTIO_SIM_DISK_LIE_UNWRITTEN,
                 len,
+            ),
+            Self::Byte { at, is } => (
+                bindings::virtio_sim_disk_lie_VIRTIO_SIM_DISK_LIE_BYTE,
+                u32::from(is) << 16 | u32::from(at),
             ),
             Self::Never => (bindings::virtio_sim_disk_lie_VIRTIO_SIM_DISK_LIE_NEVER, 0),
         }
@@ -278,6 +301,23 @@ impl Disk {
     }
 }
 
+/// What the block layer knows of a zone; in sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneInfo {
+    /// Where it starts.
+    pub start: u64,
+    /// How long it is.
+    pub len: u64,
+    /// How much of that can be used.
+    pub capacity: u64,
+    /// Where it is to be written next.
+    pub write_pointer: u64,
+    /// C: `enum blk_zone_type`.
+    pub kind: u8,
+    /// C: `enum blk_zone_cond`.
+    pub condition: u8,
+}
+
 /// What the block layer knows of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
@@ -341,6 +381,51 @@ impl Io {
     pub fn set_timeout(&self, ms: u32) {
         // SAFETY: It is open, by the type invariant.
         unsafe { bindings::virtio_sim_io_set_timeout(self.0.as_ptr(), ms) }
+    }
+
+    /// What programs are told that want a geometry.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTTY` if there is none, or what the driver says.
+    pub fn geometry(&self) -> Result<Geometry> {
+        let mut raw = bindings::hd_geometry::default();
+        // SAFETY: It is open, by the type invariant.
+        to_result(unsafe { bindings::virtio_sim_io_geometry(self.0.as_ptr(), &mut raw) })?;
+        Ok(Geometry {
+            cylinders: raw.cylinders,
+            heads: raw.heads,
+            sectors: raw.sectors,
+        })
+    }
+
+    /// Asks for `count` zones from that on in which `sector` is.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if there are none, or what the driver says.
+    pub fn zones(&self, sector: u64, count: u32) -> Result<KVec<ZoneInfo>> {
+        let mut raw = KVVec::from_elem(bindings::blk_zone::default(), count as usize, GFP_KERNEL)?;
+        // SAFETY: It is open, by the type invariant, and there is room for `count` zones.
+        let found = unsafe {
+            bindings::virtio_sim_io_zones(self.0.as_ptr(), sector, raw.as_mut_ptr(), count)
+        };
+        to_result(found)?;
+        let mut zones = KVec::new();
+        for zone in raw.iter().take(found as usize) {
+            zones.push(
+                ZoneInfo {
+                    start: zone.start,
+                    len: zone.len,
+                    capacity: zone.capacity,
+                    write_pointer: zone.wp,
+                    kind: zone.type_,
+                    condition: zone.cond,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(zones)
     }
 
     /// Reads an attribute that the driver has for the disk.
@@ -428,6 +513,18 @@ pub enum Op {
     WriteZeroes,
     /// Erase.
     SecureErase,
+    /// Write where the zone was not written yet.
+    ZoneAppend,
+    /// Open a zone.
+    ZoneOpen,
+    /// Close a zone.
+    ZoneClose,
+    /// Make a zone full.
+    ZoneFinish,
+    /// Make a zone empty.
+    ZoneReset,
+    /// Make all zones empty.
+    ZoneResetAll,
 }
 
 impl Op {
@@ -439,6 +536,12 @@ impl Op {
             Self::Discard => bindings::virtio_sim_op_VIRTIO_SIM_DISCARD,
             Self::WriteZeroes => bindings::virtio_sim_op_VIRTIO_SIM_WRITE_ZEROES,
             Self::SecureErase => bindings::virtio_sim_op_VIRTIO_SIM_SECURE_ERASE,
+            Self::ZoneAppend => bindings::virtio_sim_op_VIRTIO_SIM_ZONE_APPEND,
+            Self::ZoneOpen => bindings::virtio_sim_op_VIRTIO_SIM_ZONE_OPEN,
+            Self::ZoneClose => bindings::virtio_sim_op_VIRTIO_SIM_ZONE_CLOSE,
+            Self::ZoneFinish => bindings::virtio_sim_op_VIRTIO_SIM_ZONE_FINISH,
+            Self::ZoneReset => bindings::virtio_sim_op_VIRTIO_SIM_ZONE_RESET,
+            Self::ZoneResetAll => bindings::virtio_sim_op_VIRTIO_SIM_ZONE_RESET_ALL,
         }
     }
 }
@@ -489,6 +592,14 @@ impl Bio<'_> {
             // SAFETY: As above, and it ended.
             to_result(unsafe { bindings::virtio_sim_bio_error(self.bio.as_ptr()) })
         })
+    }
+}
+
+impl Bio<'_> {
+    /// Where the data of an append went, once it ended well.
+    pub fn sector(&self) -> u64 {
+        // SAFETY: It is valid, by the type invariant.
+        unsafe { bindings::virtio_sim_bio_sector(self.bio.as_ptr()) }
     }
 }
 
