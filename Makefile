@@ -12,12 +12,14 @@ program := $(CARGO_TARGET_DIR)/debug/xtask
 xtask := '$(program)' --repo '$(CURDIR)' \
 	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help run test patches check-patches send-test matrix shell doctor build clean tool
+.PHONY: help run test bench patches check-patches send-test matrix shell doctor build clean tool
 .NOTPARALLEL:
 
 help:
 	@echo 'make run      boot Linux with the series and show what the drivers do'
 	@echo 'make test     run all tests; ONLY=text: those whose name contains it'
+	@echo 'make bench    how fast the drivers are, Rust by C; BENCH=rng,queue,blk: some of'
+	@echo '              them; QUICK=1: fewer repeats'
 	@echo 'make patches  out/patches: the series as mails. V=2: the second posting;'
 	@echo '              SINCE=commit: with a range-diff to what that commit has;'
 	@echo '              SIGNOFF=1: you have read all of it, and sign it off'
@@ -43,6 +45,9 @@ run doctor: tool
 
 test: tool
 	@$(xtask) test $(if $(ONLY),'$(ONLY)')
+
+bench: tool
+	@$(xtask) $@ $(if $(BENCH),--only '$(BENCH)') $(if $(filter 1,$(QUICK)),--quick)
 
 patches: tool
 	@$(xtask) patches $(if $(V),--posting '$(V)') $(if $(filter 1,$(SIGNOFF)),--signoff) \

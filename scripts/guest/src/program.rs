@@ -103,14 +103,26 @@ pub fn run(name: &str, args: &[&str], limit: Duration) -> Result<()> {
 
 /// Starts fio on a disk, or on the first `kib` of it.
 pub fn fio(job: &'static str, disk: &Bound, kib: u64, limit: Duration) -> Result<Program> {
+    fio_with(job, disk, kib, limit, &[])
+}
+
+/// As [`fio`], with more for the job to know.
+pub fn fio_with(
+    job: &'static str,
+    disk: &Bound,
+    kib: u64,
+    limit: Duration,
+    more: &[(&str, String)],
+) -> Result<Program> {
     let file = "/tmp/job.fio";
     fs::write(file, job).context(file)?;
     let args = ["--output-format=terse", "--terse-version=3", file];
-    let envs = [
+    let mut envs = vec![
         ("DISK", disk.path()),
         ("BLOCK", disk.read_attribute("queue/logical_block_size")?),
         ("SIZE", format!("{kib}k")),
         ("SECONDS", limit.as_secs().to_string()),
     ];
+    envs.extend_from_slice(more);
     Program::start("fio", &args, &envs)
 }

@@ -3,6 +3,7 @@
 //! Builds, boots and tests the Rust virtio series for Linux.
 
 mod assemble;
+mod bench;
 mod build;
 mod check_patches;
 mod clean;
@@ -68,6 +69,8 @@ enum Task {
     Run,
     /// Run all tests, or those whose name contains FILTER
     Test { filter: Option<String> },
+    /// Compare the speed of the drivers in C and in Rust
+    Bench(bench::Options),
     /// Write the series as mails: out/patches
     Patches(patches::Posting),
     /// Apply, check and build the series, patch by patch
@@ -125,6 +128,7 @@ fn start() -> Result<()> {
         Task::Build { variants } => build::run(&ctx, &variants),
         Task::Run => run::run(&ctx),
         Task::Test { filter } => test::run(&ctx, filter.as_deref()),
+        Task::Bench(options) => bench::run(&ctx, &options),
         Task::Patches(posting) => patches::run(&ctx, &posting),
         Task::CheckPatches { again } => check_patches::run(&ctx, again),
         Task::SendTest(options) => send_test::run(&ctx, &options),

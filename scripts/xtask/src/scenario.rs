@@ -9,7 +9,7 @@ mod platform;
 
 use std::time::Duration;
 
-pub use blk::{blk, blk_backend_dies, blk_power_cut};
+pub use blk::{blk, blk_backend_dies, blk_power_cut, blk_speed};
 pub use disk::Disk;
 pub use platform::Platform;
 
@@ -268,6 +268,14 @@ pub fn cost_blk(platform: Platform, at_most: f64) -> Boot {
         checks,
         bars,
         ..Boot::new(platform, "cost-blk", 300)
+    }
+}
+
+/// As [`cost_blk`], in time, on a machine that does not count.
+pub fn time_blk(platform: Platform, at_most: f64) -> Boot {
+    Boot {
+        counted: false,
+        ..cost_blk(platform, at_most)
     }
 }
 

@@ -28,9 +28,9 @@ use crate::source;
 
 const PAIRS: u32 = 5;
 /// What Rust may cost, with what C costs as 1.
-const COST_BAR: f64 = 1.02;
+pub const COST_BAR: f64 = 1.02;
 /// The same for reading a block, with what the block layer costs both.
-const BLK_COST_BAR: f64 = 0.98;
+pub const BLK_COST_BAR: f64 = 0.98;
 /// Names another driver to put through the tests: with `virtio_rng`, the C
 /// driver, they are shown to be fair.
 const DRIVER_ENV: &str = "RUST_VIRTIO_GUEST_DRIVER";

@@ -102,7 +102,7 @@ fn compare(c: &[Cost], rust: &[Cost]) -> Result<Measured> {
         ))
     };
     let detail = format!(
-        "instructions per block to submit and to complete, median of {PAIRS}: C {}, Rust {}; \
+        "instructions, or ns, per block to submit and to complete, median of {PAIRS}: C {}, Rust {}; \
          the device itself: {:.0} and {:.0}",
         side(c, all_c)?,
         side(rust, all_rust)?,

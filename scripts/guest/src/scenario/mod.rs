@@ -36,6 +36,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
         "suspend" => suspend::run(params, report)?,
         "backend-dies" => backend_dies::run(params, report)?,
         "blk" => blk::run(params, report)?,
+        "blk-speed" => blk::speed::run(params, report)?,
         "blk-backend-dies" => blk::backend_dies::run(params, report)?,
         "blk-power-cut" => blk::power_cut::load(params, report)?,
         "blk-after-power-cut" => blk::power_cut::after(params, report)?,

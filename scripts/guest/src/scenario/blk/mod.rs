@@ -11,6 +11,7 @@ mod ext4;
 mod lifecycle;
 pub mod power_cut;
 mod resize;
+pub mod speed;
 mod verify;
 
 use anyhow::Result;
