@@ -17,6 +17,9 @@ pub const PLUGGABLE: usize = 4;
 /// Their sizes, in KiB. Not all are whole numbers of pages.
 pub const KIB: [u64; 5] = [16 * 1024 + 2, 64 * 1024, 2 * 1024, 16 * 1024, 16 * 1024];
 
+/// What memory held that a device must not see.
+pub const MARKER: [u8; 8] = *b"MaRkEr!?";
+
 /// The seed of what the host puts on the disk with this number.
 pub const fn host_seed(disk: usize) -> u64 {
     0x1000 + disk as u64

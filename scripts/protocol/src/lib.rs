@@ -77,6 +77,16 @@ pub enum Ask {
     Allocated {
         disk: usize,
     },
+    /// So many requests per second, and no more; 0: as many as there are.
+    Throttle {
+        disk: usize,
+        iops: u64,
+    },
+    /// How often the marker is in the memory that the device has for requests
+    /// which are on their way to its first queue.
+    Markers {
+        disk: usize,
+    },
 }
 
 /// The host's answer to an [`Ask`], as a line: a number, or why there is none.

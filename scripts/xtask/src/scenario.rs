@@ -9,7 +9,7 @@ mod platform;
 
 use std::time::Duration;
 
-pub use blk::{blk, blk_backend_dies, blk_power_cut, blk_speed};
+pub use blk::{blk, blk_backend_dies, blk_bounce, blk_power_cut, blk_speed};
 pub use disk::Disk;
 pub use platform::Platform;
 

@@ -138,6 +138,7 @@ fn boots() -> Vec<Boot> {
     boots.push(scenario::blk_backend_dies(Uml));
     boots.push(scenario::blk_backend_dies(UmlDebug));
     boots.push(scenario::blk_power_cut(Uml));
+    boots.push(scenario::blk_bounce(Qemu));
     boots.push(scenario::cost(Qemu, COST_BAR));
     boots.push(scenario::cost_blk(Qemu, BLK_COST_BAR));
     boots.push(scenario::throughput(Uml, PAIRS, UML_BAR));

@@ -189,6 +189,7 @@ mod tests {
         // The block layer would have memory for each.
         refused(&zoned().max_open_zones(u32::MAX))?;
         refused(&zoned().max_active_zones(u32::MAX))?;
+        refused(&zoned().zone_sectors(1).capacity(1 << 24))?;
         refused(&zoned().zone_sectors(1).capacity(u64::MAX))?;
         refused(&zoned().capacity(0))
     }

@@ -37,6 +37,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
         "backend-dies" => backend_dies::run(params, report)?,
         "blk" => blk::run(params, report)?,
         "blk-speed" => blk::speed::run(params, report)?,
+        "blk-bounce" => blk::bounce::run(report)?,
         "blk-backend-dies" => blk::backend_dies::run(params, report)?,
         "blk-power-cut" => blk::power_cut::load(params, report)?,
         "blk-after-power-cut" => blk::power_cut::after(params, report)?,

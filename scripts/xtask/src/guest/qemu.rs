@@ -60,6 +60,11 @@ pub fn device_id(number: usize) -> String {
     format!("blk{number}")
 }
 
+/// What the monitor calls the part of it that is the same on all buses.
+pub fn backend_path(number: usize) -> String {
+    format!("/machine/peripheral/{}/virtio-backend", device_id(number))
+}
+
 fn disk_args(platform: Platform, number: usize, disk: &Disk, dir: &Path) -> Vec<String> {
     let mut args = vec!["-blockdev".into(), disk::blockdev(dir, number, disk)];
     if disk.pluggable {
@@ -91,6 +96,11 @@ pub fn disk_device(platform: Platform, number: usize, disk: &Disk) -> Value {
         "logical_block_size": disk.block,
         "physical_block_size": disk.block,
     });
+    if disk.bounced {
+        device["iommu_platform"] = Value::from(true);
+        // Devices of before Virtio 1.0 know nothing of that.
+        device["disable-legacy"] = Value::from("on");
+    }
     if disk.pluggable {
         device["bus"] = Value::from(format!("port{number}"));
     }
@@ -160,7 +170,11 @@ fn command_line(boot: &Boot) -> String {
         true => " tsc=reliable",
         false => "",
     };
-    format!("{of_machine}{clock} {}", boot.command_line())
+    let bounce = match boot.disks.iter().any(|disk| disk.bounced) {
+        true => " swiotlb=force",
+        false => "",
+    };
+    format!("{of_machine}{clock}{bounce} {}", boot.command_line())
 }
 
 fn entropy_device(platform: Platform, number: usize, device: &Device) -> Vec<String> {

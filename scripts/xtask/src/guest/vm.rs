@@ -2,10 +2,12 @@
 
 //! A guest that runs, with whatever plays its devices.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure, Context as _, Result};
+use protocol::disk::MARKER;
 use protocol::Ask;
 use serde_json::{json, Value};
 
@@ -129,7 +131,35 @@ impl Vm {
             }
             Ask::Flushes { disk } => self.flushes(*disk),
             Ask::Allocated { disk } => disk::allocated(&self.dir, *disk),
+            Ask::Throttle { disk, iops } => {
+                let arguments = json!({
+                    "id": qemu::backend_path(*disk), "iops": iops, "iops_rd": 0, "iops_wr": 0,
+                    "bps": 0, "bps_rd": 0, "bps_wr": 0,
+                });
+                self.qmp(*disk)?
+                    .execute("block_set_io_throttle", arguments)?;
+                Ok(0)
+            }
+            Ask::Markers { disk } => self.markers(*disk),
         }
+    }
+
+    /// Counts the marker where the device can see it.
+    fn markers(&self, disk: usize) -> Result<u64> {
+        let mut qmp = self.qmp(disk)?;
+        let file = self.dir.join("memory");
+        let ranges = in_flight(&mut qmp, &qemu::backend_path(disk))?;
+        ensure!(!ranges.is_empty(), "no request is on its way");
+        let mut count = 0;
+        for (start, len) in ranges {
+            let arguments = json!({ "val": start, "size": len, "filename": file });
+            qmp.execute("pmemsave", arguments)?;
+            let memory = fs::read(&file).with_context(|| file.display().to_string())?;
+            ensure!(memory.len() as u64 == len, "not all memory was saved");
+            let words = memory.chunks_exact(MARKER.len());
+            count += words.filter(|word| *word == MARKER).count() as u64;
+        }
+        Ok(count)
     }
 
     fn flushes(&self, disk: usize) -> Result<u64> {
@@ -152,4 +182,26 @@ impl Vm {
             false => qemu::monitor(&self.dir),
         })
     }
+}
+
+/// Where the device is to write, of the requests that it has taken from its first
+/// queue: start and length.
+fn in_flight(qmp: &mut Qmp, device: &str) -> Result<Vec<(u64, u64)>> {
+    let number = |value: &Value| value.as_u64().context("the queue is not known");
+    let arguments = json!({ "path": device, "queue": 0 });
+    let status = qmp.execute("x-query-virtio-queue-status", arguments)?;
+    let size = number(&status["vring-num"])?;
+    let next = number(&status["last-avail-idx"])? + size;
+    let mut ranges = Vec::new();
+    for back in 1..=number(&status["inuse"])?.min(size) {
+        let index = (next - back) % size;
+        let arguments = json!({ "path": device, "queue": 0, "index": index });
+        let element = qmp.execute("x-query-virtio-queue-element", arguments)?;
+        let parts = element["descs"].as_array().context("no descriptors")?;
+        let flags = |part: &Value| part["flags"].to_string();
+        for part in parts.iter().filter(|part| flags(part).contains("write")) {
+            ranges.push((number(&part["addr"])?, number(&part["len"])?));
+        }
+    }
+    Ok(ranges)
 }

@@ -136,6 +136,23 @@ pub fn blk_speed(platform: Platform, pairs: u32) -> Boot {
     }
 }
 
+/// What the host sees of a reader's memory where devices use bounce buffers.
+pub fn blk_bounce(platform: Platform) -> Boot {
+    Boot {
+        disks: vec![Disk {
+            filled: true,
+            bounced: true,
+            ..Disk::new(KIB[DATA])
+        }],
+        checks: vec![
+            "bounce.scrubbed",
+            "bounce.not-scrubbed",
+            "bounce.kernel-log",
+        ],
+        ..Boot::new(platform, "blk-bounce", 120)
+    }
+}
+
 /// The power is cut under a file system.
 pub fn blk_power_cut(platform: Platform) -> Boot {
     let wanted = std::env::var(POWER_CUTS_ENV).ok();

@@ -18,6 +18,8 @@ pub struct Disk {
     pub pluggable: bool,
     /// Whether all that is written, and when it is flushed, is written down.
     pub logged: bool,
+    /// Whether the device reaches memory through bounce buffers only.
+    pub bounced: bool,
 }
 
 impl Disk {
@@ -31,6 +33,7 @@ impl Disk {
             read_only: false,
             pluggable: false,
             logged: false,
+            bounced: false,
         }
     }
 }
