@@ -128,14 +128,14 @@ fn kbuild(ctx: &Context, tools: &Tools, tree: &Tree, recipe: &Recipe) -> Kbuild 
         jobs: ctx.jobs,
         log: ctx.log(recipe.name),
         llvm: tools.llvm.clone(),
-        envs: envs(ctx, tools, recipe.anew),
+        envs: envs(ctx, tools),
         wrapper: tools.wrapper.clone(),
     }
 }
 
-fn envs(ctx: &Context, tools: &Tools, anew: bool) -> Vec<(String, String)> {
+fn envs(ctx: &Context, tools: &Tools) -> Vec<(String, String)> {
     let mut envs = tools.envs.clone();
-    if let (Some(ccache), true) = (&tools.ccache, anew) {
+    if let Some(ccache) = &tools.ccache {
         for (_, path) in envs.iter_mut().filter(|(key, _)| key == "PATH") {
             *path = format!("{}:{path}", ccache.display());
         }

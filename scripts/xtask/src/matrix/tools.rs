@@ -35,8 +35,8 @@ pub struct Tools {
     /// The value of make's `LLVM=`; empty for GCC.
     pub llvm: String,
     pub envs: Vec<(String, String)>,
-    /// In front of PATH for builds from nothing, where ccache has what other
-    /// cells compiled. In a directory that is used again it has next to nothing.
+    /// In front of PATH: ccache has what other cells compiled, and what this one
+    /// did before an option that reaches every object was changed, and back.
     pub ccache: Option<PathBuf>,
     pub wrapper: Vec<String>,
     /// Names and versions.
