@@ -131,7 +131,7 @@ static bool vsim_disk_shape_ok(struct vsim_disk_request *r)
 
 static struct vsim_zone *vsim_zone_of(struct vsim_zones *zones, u64 sector)
 {
-	u64 i = sector / zones->sectors;
+	u64 i = sector >> ilog2(zones->sectors);
 
 	return i < zones->count ? &zones->zone[i] : NULL;
 }
@@ -218,6 +218,9 @@ static u8 vsim_disk_clear(struct vsim_disk_request *r, u32 max, u32 flags)
 			return VIRTIO_BLK_S_UNSUPP;
 		if (!at)
 			return VIRTIO_BLK_S_IOERR;
+		/* That would have to move a write pointer. */
+		if (r->disk->zones)
+			return VIRTIO_BLK_S_UNSUPP;
 		memset(at, 0, len);
 		r->disk->ranges++;
 	}
@@ -270,7 +273,7 @@ static u8 vsim_zone_report(struct vsim_disk_request *r)
 
 	if (!zones || r->out || r->in < sizeof(head) + sizeof(desc))
 		return vsim_disk_refuse(r);
-	first = min(r->sector / zones->sectors, zones->count);
+	first = min(r->sector >> ilog2(zones->sectors), zones->count);
 	count = min((r->in - sizeof(head)) / sizeof(desc), zones->count - first);
 	head.nr_zones = cpu_to_virtio64(&r->sim->vdev, count);
 	vsim_copy(r->c, true, 0, &head, min(at, r->limit));
@@ -292,12 +295,16 @@ static u8 vsim_zone_report(struct vsim_disk_request *r)
 
 static u8 vsim_zone_append(struct vsim_disk_request *r)
 {
+	const struct virtio_blk_config *config = (const void *)r->sim->config;
 	struct vsim_zone *zone = vsim_zone_at(r->disk, r->sector);
 	__virtio64 where;
 	u8 status;
 
-	if (r->in != sizeof(where) || !r->out || r->out % SECTOR_SIZE)
+	if (r->in != sizeof(where) || !r->out || r->out % SECTOR_SIZE ||
+	    r->out >> SECTOR_SHIFT > vsim_disk_max(r, config->zoned.max_append_sectors))
 		return vsim_disk_refuse(r);
+	if (virtio_has_feature(&r->sim->vdev, VIRTIO_BLK_F_RO))
+		return VIRTIO_BLK_S_IOERR;
 	if (!zone || zone->state == VIRTIO_BLK_ZS_FULL)
 		return VIRTIO_BLK_S_ZONE_INVALID_CMD;
 	where = cpu_to_virtio64(&r->sim->vdev, zone->wp);

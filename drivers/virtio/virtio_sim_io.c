@@ -439,12 +439,12 @@ EXPORT_SYMBOL_GPL(virtio_sim_bio_error);
 
 /**
  * virtio_sim_bio_sector() - where the data of an append went
- * @sb: an append that virtio_sim_bio_wait() saw the end of
+ * @sb: the append
  *
- * Return: a number; where it is if there was no error
+ * Return: where it is if it ended without an error; U64_MAX if it did not end yet
  */
 u64 virtio_sim_bio_sector(struct virtio_sim_bio *sb)
 {
-	return sb->sector;
+	return completion_done(&sb->ended) ? sb->sector : U64_MAX;
 }
 EXPORT_SYMBOL_GPL(virtio_sim_bio_sector);

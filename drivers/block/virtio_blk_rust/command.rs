@@ -151,9 +151,27 @@ impl Ranges {
     }
 }
 
-/// How a request ended that the device is done with. `zone_sectors` is the size of a zone.
+/// Where appends can end.
+#[derive(Clone, Copy)]
+pub(super) struct Zoning {
+    /// The size of a zone; 0 if there are none.
+    pub(super) zone_sectors: u32,
+    pub(super) capacity: Sectors,
+    /// The size of a block, a power of two.
+    pub(super) block: Sectors,
+}
+
+/// The request has no memory but that of the block layer, and an answer as most have it.
+pub(super) fn reset(rq: &mut Request) {
+    if !matches!(rq.operation(), Operation::Read | Operation::Write) {
+        rq.data_mut().data_mut().set_own(None);
+        rq.data_mut().set_trailer_len(STATUS_LEN);
+    }
+}
+
+/// How a request ended that the device is done with.
 #[inline(always)]
-pub(super) fn status_of(rq: &mut Request, modern: bool, zone_sectors: u32) -> Status {
+pub(super) fn status_of(rq: &mut Request, modern: bool, zoning: &Zoning) -> Status {
     let data = rq.data();
     let status = check(data.trailer_end());
     match rq.operation() {
@@ -161,11 +179,7 @@ pub(super) fn status_of(rq: &mut Request, modern: bool, zone_sectors: u32) -> St
         // be told from who left out the last byte of the data.
         Operation::Read if modern && data.written() <= rq.bytes() => short(status),
         Operation::Read | Operation::Write => status,
-        Operation::ZoneAppend => appended(rq, status, modern, zone_sectors),
-        _ => {
-            rq.data_mut().data_mut().set_own(None);
-            status
-        }
+        _ => ended(rq, status, modern, zoning),
     }
 }
 
@@ -190,32 +204,37 @@ fn short(status: Status) -> Status {
     }
 }
 
-/// How an append ended. Where it went must be in the zone that it is for.
+/// How a request ended that neither reads nor writes.
 #[inline(never)]
-fn appended(rq: &mut Request, status: Status, modern: bool, zone_sectors: u32) -> Status {
-    rq.data_mut().set_trailer_len(STATUS_LEN);
-    if status != Status::OK {
-        return status;
+fn ended(rq: &mut Request, status: Status, modern: bool, zoning: &Zoning) -> Status {
+    let appended = match rq.operation() {
+        Operation::ZoneAppend if status == Status::OK => Some(appended_at(rq, modern, zoning)),
+        _ => None,
+    };
+    reset(rq);
+    match appended {
+        Some(Ok(at)) => rq.set_appended(at),
+        Some(Err(_)) => return Status::IO_ERROR,
+        None => (),
     }
+    status
+}
+
+/// Where an append went, which must be in the zone that it is for.
+fn appended_at(rq: &Request, modern: bool, zoning: &Zoning) -> Result<Sectors> {
     let zone = rq.sector().0;
     let len = Sectors::in_bytes(rq.bytes().into()).0;
-    let last = u64::from(zone_sectors).saturating_sub(len);
+    let end = zoning.capacity.0.min(zone + u64::from(zoning.zone_sectors));
     let answer = rq.data().trailer_of_any_length();
-    let checked = answer.validate(|[sector @ .., _status]: Answer| {
+    answer.validate(|[sector @ .., _status]: Answer| {
         let at = match modern {
             true => u64::from_le_bytes(sector),
             false => u64::from_ne_bytes(sector),
         };
-        match at.checked_sub(zone) {
-            Some(offset) if offset <= last => Ok(Sectors(at)),
+        let aligned = at & (zoning.block.0 - 1) == 0;
+        match at.checked_add(len) {
+            Some(behind) if aligned && at >= zone && behind <= end => Ok(Sectors(at)),
             _ => Err(EIO),
         }
-    });
-    match checked {
-        Ok(at) => {
-            rq.set_appended(at);
-            Status::OK
-        }
-        Err(_) => Status::IO_ERROR,
-    }
+    })
 }

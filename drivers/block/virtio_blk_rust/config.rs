@@ -5,6 +5,7 @@
 //! Each field is read once and checked once. What is out of range is an error that names the field,
 //! its value and its bounds, unless a smaller value does no harm.
 
+use super::command::Zoning;
 use kernel::{
     bindings,
     block::{
@@ -202,8 +203,7 @@ pub(super) fn geometry(
 pub(super) struct RequestShape {
     pub(super) limits: Limits,
     pub(super) max_segments: u16,
-    /// The size of a zone; 0 if there are none.
-    pub(super) zone_sectors: u32,
+    pub(super) zoning: Zoning,
 }
 
 /// What was read, to be checked.
@@ -312,6 +312,7 @@ impl RequestShape {
     pub(super) fn read(
         vdev: &Device,
         features: &Negotiated<Feature>,
+        capacity: Sectors,
         ring_size: u32,
     ) -> Result<Self> {
         let raw = vdev.config_snapshot(|config| Ok(Raw::read(config, features)))?;
@@ -319,7 +320,7 @@ impl RequestShape {
         limits.set_rotational(true);
         limits.set_write_cache(write_back(vdev, features)?);
         let segment_size = u32::try_from(vdev.max_segment_size()).unwrap_or(u32::MAX);
-        raw.check(limits, ring_size, segment_size)
+        raw.check(limits, capacity, ring_size, segment_size)
             .map_err(|e| report(vdev, e))
     }
 }
@@ -329,6 +330,7 @@ impl Raw {
     fn check(
         self,
         mut limits: Limits,
+        capacity: Sectors,
         ring_size: u32,
         mut segment_size: u32,
     ) -> Result<RequestShape, OutOfRange> {
@@ -367,11 +369,16 @@ impl Raw {
             Some(zoned) => zoned.check(&mut limits)?,
             None => 0,
         };
+        let zoning = Zoning {
+            zone_sectors,
+            capacity,
+            block: Sectors::in_bytes(block.into()),
+        };
         Ok(RequestShape {
             limits,
             // CAST: It is at most `room`.
             max_segments: max_segments as u16,
-            zone_sectors,
+            zoning,
         })
     }
 }

@@ -26,7 +26,10 @@ mod config;
 mod kunit;
 mod zones;
 
-use command::Command;
+use command::{
+    Command,
+    Zoning, //
+};
 use config::{
     Config,
     Feature,
@@ -76,6 +79,7 @@ use kernel::{
         self,
         BlockData,
         Negotiated,
+        Offered,
         PostError,
         QueueError,
         QueueSet,
@@ -120,7 +124,8 @@ impl virtio::Handler for Requests {
         rq.complete();
     }
 
-    fn unused(&mut self, rq: Request) {
+    fn unused(&mut self, mut rq: Request) {
+        command::reset(&mut rq);
         rq.end(Status::IO_ERROR);
     }
 
@@ -153,8 +158,7 @@ struct Queue {
     modern: bool,
     /// Whether memory is zeroed before the device writes to it.
     scrub: bool,
-    /// The size of a zone, 0 if there are none.
-    zone_sectors: u32,
+    zoning: Zoning,
 }
 
 impl Queue {
@@ -236,7 +240,8 @@ impl Queue {
 
     /// Gives back what can be tried again, and ends what cannot.
     #[cold]
-    fn refused(e: PostError<Request>) -> Result<(), Request> {
+    fn refused(mut e: PostError<Request>) -> Result<(), Request> {
+        command::reset(&mut e.buffer);
         match e.reason {
             QueueError::NoSpace | QueueError::NoMemory => Err(e.buffer),
             _ => {
@@ -334,7 +339,7 @@ impl Operations for VirtioBlk {
 
     #[inline(always)]
     fn complete(queue: &Queue, rq: &mut Request) -> Status {
-        command::status_of(rq, queue.modern, queue.zone_sectors)
+        command::status_of(rq, queue.modern, &queue.zoning)
     }
 
     fn timed_out(queue: &Queue, operation: Operation, sector: Sectors) {
@@ -441,7 +446,7 @@ impl State {
                     dev: vdev.as_ref().into(),
                     modern,
                     scrub,
-                    zone_sectors: shape.zone_sectors,
+                    zoning: shape.zoning,
                 },
                 GFP_KERNEL,
             )?;
@@ -526,6 +531,14 @@ impl virtio::Driver for VirtioBlk {
 
     const ID_TABLE: virtio::IdTable = &ID_TABLE;
 
+    fn validate(_vdev: &virtio::Device<Bound>, offered: &mut Offered<'_, Feature>) -> Result {
+        // There were no zones before Virtio 1.0.
+        if !offered.version_1() {
+            offered.clear(Feature::Zoned);
+        }
+        Ok(())
+    }
+
     fn probe<'bound>(
         vdev: &'bound virtio::Device<Core<'_>>,
         features: Negotiated<Feature>,
@@ -539,7 +552,8 @@ impl virtio::Driver for VirtioBlk {
     ) -> Result<Registration<VirtioBlk>> {
         let features = &state.features;
         let ring_size = state.ring_size();
-        let shape = RequestShape::read(vdev, features, ring_size)?;
+        let capacity = config::capacity(vdev)?;
+        let shape = RequestShape::read(vdev, features, capacity, ring_size)?;
         let tag_set = state.tag_set(vdev, &shape, ring_size)?;
 
         let vdev: &virtio::Device<Bound> = vdev;
@@ -549,7 +563,7 @@ impl virtio::Driver for VirtioBlk {
             DiskParams {
                 prefix: c"vd",
                 limits: shape.limits,
-                capacity: config::capacity(vdev)?,
+                capacity,
                 read_only: features.has(Feature::ReadOnly),
             },
             match features.has(Feature::ConfigWce) {

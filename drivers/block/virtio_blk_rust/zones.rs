@@ -26,7 +26,7 @@ const HEADER_LEN: usize = 64;
 
 const DESCRIPTOR_LEN: usize = 64;
 
-/// Asks the device for zones until there are enough, or no more.
+/// Asks the device for zones.
 pub(super) fn report(disk: &LiveDisk<'_, VirtioBlk>, report: &mut ZoneReport<'_>) -> Result {
     let modern = disk.data().version_1();
     let number = |bytes: &[u8]| match bytes.first_chunk() {
@@ -34,37 +34,30 @@ pub(super) fn report(disk: &LiveDisk<'_, VirtioBlk>, report: &mut ZoneReport<'_>
         Some(bytes) => u64::from_ne_bytes(*bytes),
         None => 0,
     };
-    while let Some(from) = report.next() {
-        let reply = disk.read_by_driver(REPORT_LEN, |data| {
-            *data.header_mut() = Command::ZoneReport.header(0, from, modern);
-        })?;
-        let Some((header, descriptors)) = reply.split_at_checked(HEADER_LEN) else {
+    let reply = disk.read_by_driver(REPORT_LEN, |data| {
+        *data.header_mut() = Command::ZoneReport.header(0, report.next(), modern);
+    })?;
+    let (header, descriptors) = reply.split_at_checked(HEADER_LEN).ok_or(EIO)?;
+    // What the device did not write is zero, and no zone.
+    let count = usize::try_from(number(header)).unwrap_or(usize::MAX);
+    for bytes in descriptors.chunks_exact(DESCRIPTOR_LEN).take(count) {
+        if report.is_full() {
             break;
+        }
+        let (kind, state) = (bytes[24], bytes[25]);
+        let Some(state) = state_of(kind, state) else {
+            dev_err!(
+                disk.parent().as_ref(),
+                "no zone is of type {kind} in state {state}\n"
+            );
+            return Err(EIO);
         };
-        // What the device did not write is zero, and no zone.
-        let count = usize::try_from(number(header)).unwrap_or(usize::MAX);
-        if count == 0 {
-            break;
-        }
-        for bytes in descriptors.chunks_exact(DESCRIPTOR_LEN).take(count) {
-            if report.next().is_none() {
-                break;
-            }
-            let (kind, state) = (bytes[24], bytes[25]);
-            let Some(state) = state_of(kind, state) else {
-                dev_err!(
-                    disk.parent().as_ref(),
-                    "no zone is of type {kind} in state {state}\n"
-                );
-                return Err(EIO);
-            };
-            report.push(&Zone {
-                capacity: Sectors(number(bytes)),
-                start: Sectors(number(&bytes[8..])),
-                write_pointer: Sectors(number(&bytes[16..])),
-                state,
-            })?;
-        }
+        report.push(&Zone {
+            capacity: Sectors(number(bytes)),
+            start: Sectors(number(&bytes[8..])),
+            write_pointer: Sectors(number(&bytes[16..])),
+            state,
+        })?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::{
         from_err_ptr,
         to_result, //
     },
+    new_condvar,
     new_mutex,
     prelude::*,
     static_lock_class,
@@ -34,11 +35,15 @@ use crate::{
         },
         rcu,
         Arc,
+        CondVar,
         Mutex,
         SetOnce, //
     },
     time::Jiffies,
-    types::Opaque, //
+    types::{
+        Opaque,
+        ScopeGuard, //
+    }, //
 };
 use core::{
     mem::ManuallyDrop,
@@ -92,10 +97,22 @@ impl Disk {
         Sectors(unsafe { (&raw const (*(*self.as_raw()).part0).bd_nr_sectors).read_volatile() })
     }
 
-    /// The size of a zone in sectors; of a disk without zones, any number.
-    pub(super) fn zone_size(&self) -> u32 {
-        // SAFETY: By the type invariant; any value is fine.
-        unsafe { (&raw const (*self.queue()).limits.chunk_sectors).read_volatile() }
+    /// The size of a zone in sectors, and how many can be active; of a disk without zones, any
+    /// numbers.
+    pub(super) fn zones(&self) -> (u32, u32) {
+        // SAFETY: By the type invariant. Of a disk with zones, these do not change.
+        let limits = unsafe { &raw const (*self.queue()).limits };
+        // SAFETY: As above; any value is fine.
+        unsafe {
+            let size = (&raw const (*limits).chunk_sectors).read_volatile();
+            let most = (&raw const (*limits).max_active_zones).read_volatile();
+            (size, Limits::most_active_zones(most))
+        }
+    }
+
+    /// Whether it was added, and is not about to be deleted.
+    pub(super) fn is_live(&self) -> bool {
+        self.remains().state.lock().live
     }
 
     /// Sets after how long [`Operations::timed_out`] is called for requests that are queued from
@@ -142,7 +159,7 @@ impl Disk {
     }
 
     /// Calls a function of the driver, which does not go away meanwhile. Process context; may
-    /// sleep, and waits for other such calls.
+    /// sleep.
     ///
     /// # Errors
     ///
@@ -155,12 +172,11 @@ impl Disk {
         &self,
         f: impl FnOnce(&LiveDisk<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        let callable = self.remains().callable.lock();
-        if !*callable {
-            return Err(ENODEV);
-        }
+        let calls = &self.remains().calls;
+        calls.enter()?;
+        let _leave = ScopeGuard::new(|| calls.leave());
         // SAFETY: By the requirements of this function. Who drops the registration, or gives up
-        // making it, waits for the lock first.
+        // making it, waits for such calls first.
         f(&unsafe { LiveDisk::new(self) })
     }
 }
@@ -212,10 +228,51 @@ struct Remains {
     parent: *mut bindings::device,
     #[pin]
     state: Mutex<State>,
-    /// Whether functions of the driver can be called for who has the disk open. Held while one is:
-    /// not `state`, which has to be free for the driver then.
     #[pin]
-    callable: Mutex<bool>,
+    calls: Calls,
+}
+
+/// Calls of functions of the driver for who has the disk open.
+#[pin_data]
+struct Calls {
+    /// How many there are; `None` if there can be no more.
+    #[pin]
+    count: Mutex<Option<usize>>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl Calls {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            count <- new_mutex!(Some(0), "block_calls"),
+            changed <- new_condvar!("block_calls"),
+        })
+    }
+
+    fn enter(&self) -> Result {
+        match &mut *self.count.lock() {
+            Some(count) => *count += 1,
+            None => return Err(ENODEV),
+        }
+        Ok(())
+    }
+
+    fn leave(&self) {
+        if let Some(count) = &mut *self.count.lock() {
+            *count -= 1;
+        }
+        self.changed.notify_all();
+    }
+
+    /// Lets no more calls in than there are, waits for these, and then lets in none.
+    fn end(&self) {
+        let mut count = self.count.lock();
+        while count.is_some_and(|count| count > 0) {
+            self.changed.wait(&mut count);
+        }
+        *count = None;
+    }
 }
 
 /// Whether the disk is there.
@@ -290,7 +347,7 @@ struct Unborn {
 
 impl Drop for Unborn {
     fn drop(&mut self) {
-        *self.remains.callable.lock() = false;
+        self.remains.calls.end();
         // SAFETY: The disk was made with one reference, which is this. Nobody can open a disk that
         // could not be added, and `remains` is dropped after this.
         unsafe { bindings::put_disk(self.disk.as_ptr()) };
@@ -373,9 +430,10 @@ impl<T: Operations> Drop for Inner<T> {
         // What waits to be queued could not end otherwise.
         self.disk.resume(&mut state);
         drop(state);
-        *self.disk.remains().callable.lock() = false;
         // SAFETY: By the type invariant, it was added, and is deleted once.
         unsafe { bindings::del_gendisk(self.disk.as_raw()) };
+        // Requests of the driver fail by now, so nobody is kept for long.
+        self.disk.remains().calls.end();
         // Who queues requests without a reference to the queue has finished after this.
         rcu::synchronize_rcu();
     }
@@ -411,7 +469,7 @@ fn create(
                 },
                 "block_disk"
             ),
-            callable <- new_mutex!(true, "block_driver"),
+            calls <- Calls::new(),
         }),
         GFP_KERNEL,
     )?;
@@ -457,7 +515,14 @@ fn look_at_zones(
 ) -> Result {
     let zoned = params.limits.check_zones(params.capacity);
     let zoned = zoned.inspect_err(|e| dev_err!(parent, "{}\n", e))?;
-    if cfg!(CONFIG_BLK_DEV_ZONED) && zoned {
+    if !zoned {
+        return Ok(());
+    }
+    // SAFETY: `create` set the table, which is there as long as the disk.
+    if unsafe { (*(*disk).fops).report_zones }.is_none() {
+        return Err(EINVAL);
+    }
+    if cfg!(CONFIG_BLK_DEV_ZONED) {
         // SAFETY: The disk can report its zones now, and nobody else uses it.
         return to_result(unsafe { bindings::blk_revalidate_disk_zones(disk) });
     }
@@ -586,8 +651,8 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
         &self.live.data
     }
 
-    /// Changes what the disk can do, while no request is being processed. Process context; may
-    /// sleep.
+    /// Changes what the disk can do, while no request is being processed. What it says about zones
+    /// does not change. Process context; may sleep.
     ///
     /// C: `queue_limits_commit_update_frozen()`.
     ///
@@ -598,8 +663,10 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
         let queue = self.disk.queue();
         // SAFETY: The queue exists. This locks its limits, and the second one unlocks them.
         to_result(unsafe {
-            let mut limits = Limits::from_raw(bindings::queue_limits_start_update(queue));
+            let before = bindings::queue_limits_start_update(queue);
+            let mut limits = Limits::from_raw(before);
             change(&mut limits);
+            limits.keep_zones_of(&before);
             bindings::queue_limits_commit_update_frozen(queue, limits.as_raw())
         })
     }
@@ -650,10 +717,14 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
         len: u32,
         setup: impl FnOnce(&mut T::RequestData),
     ) -> Result<KVec<u8>> {
+        // Who has a request must not wait for memory: that may wait for the disk, and that for
+        // the request.
+        let mut memory = DriverMemory::new(len)?;
         let rq = DriverRequest::new(self.disk)?;
         // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
         setup(unsafe { Request::<T>::private(rq.0).as_mut() });
-        rq.read(len)
+        rq.read(&mut memory)?;
+        memory.into_copy()
     }
 }
 
@@ -675,30 +746,18 @@ impl DriverRequest {
     }
 
     /// Has it queued, and waits for its end.
-    fn read(self, len: u32) -> Result<KVec<u8>> {
-        let mut lent = KVec::from_elem(0_u8, len as usize, GFP_KERNEL)?;
-        let start = lent.as_mut_ptr();
+    fn read(self, memory: &mut DriverMemory) -> Result {
+        let (start, len) = (memory.lent.as_mut_ptr().cast(), memory.lent.len());
         // SAFETY: By the type invariant, and nobody else has the request. It is mapped to `lent`,
-        // or to a copy, and has ended before that is freed. Any status is fine.
+        // or to a copy, and has ended when this returns. Any status is fine.
         unsafe {
             let rq = self.0.as_ptr();
-            to_result(bindings::blk_rq_map_kern(
-                rq,
-                start.cast(),
-                len,
-                bindings::GFP_KERNEL,
-            ))?;
-            to_result(bindings::blk_status_to_errno(bindings::blk_execute_rq(
-                rq, false,
-            )))?;
+            // CAST: It was made of a `u32`.
+            let mapped = bindings::blk_rq_map_kern(rq, start, len as u32, bindings::GFP_NOIO);
+            to_result(mapped)?;
+            let status = bindings::blk_execute_rq(rq, false);
+            to_result(bindings::blk_status_to_errno(status))
         }
-        let mut read = KVec::with_capacity(len as usize, GFP_KERNEL)?;
-        for at in 0..len as usize {
-            // SAFETY: That is inside of `lent`. The device may still write to it, whatever it says:
-            // the read is volatile, and each byte is read once.
-            read.push(unsafe { start.add(at).read_volatile() }, GFP_KERNEL)?;
-        }
-        Ok(read)
     }
 }
 
@@ -706,5 +765,31 @@ impl Drop for DriverRequest {
     fn drop(&mut self) {
         // SAFETY: By the type invariant. It has ended, or was not queued.
         unsafe { bindings::blk_mq_free_request(self.0.as_ptr()) };
+    }
+}
+
+/// What a driver reads into itself.
+struct DriverMemory {
+    lent: KVec<u8>,
+    copy: KVec<u8>,
+}
+
+impl DriverMemory {
+    fn new(len: u32) -> Result<Self> {
+        Ok(Self {
+            lent: KVec::from_elem(0, len as usize, GFP_KERNEL)?,
+            copy: KVec::with_capacity(len as usize, GFP_KERNEL)?,
+        })
+    }
+
+    /// What is there now. The device may still write to what it was lent, whatever it says.
+    fn into_copy(mut self) -> Result<KVec<u8>> {
+        let start = self.lent.as_ptr();
+        for at in 0..self.lent.len() {
+            // SAFETY: That is inside of `lent`. The read is volatile, and each byte is read once.
+            let byte = unsafe { start.add(at).read_volatile() };
+            self.copy.push(byte, GFP_KERNEL)?;
+        }
+        Ok(self.copy)
     }
 }

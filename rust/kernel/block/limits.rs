@@ -189,8 +189,8 @@ impl Limits {
     /// Where the first physical block starts, in bytes; what is more than one of them is left out.
     pub fn set_alignment_offset(&mut self, bytes: u64) {
         let physical = self.0.physical_block_size.max(self.0.logical_block_size);
-        // CAST: It is less than that.
-        self.0.alignment_offset = (bytes % u64::from(physical)) as u32;
+        // CAST: It is less than that, which is a power of two.
+        self.0.alignment_offset = (bytes & u64::from(physical - 1)) as u32;
     }
 
     /// The smallest and the best size of a request, in bytes, each 0 if there is none.
@@ -294,7 +294,8 @@ impl Limits {
         let check_power_of_two = OutOfRange::check_power_of_two;
         let block = self.0.logical_block_size.into();
         let granularity = zones.write_granularity.into();
-        check_power_of_two("write granularity", granularity, block, 1 << 31)?;
+        let granularity = check_power_of_two("write granularity", granularity, 1, 1 << 31)?;
+        let granularity = granularity.max(block);
         let least = Sectors::in_bytes(granularity).0;
         check_power_of_two("zone size", zones.size.into(), least, 1 << 31)?;
         check(
@@ -320,11 +321,32 @@ impl Limits {
         self.0.max_open_zones = zones.max_open;
         self.0.max_active_zones = zones.max_active;
         self.0.max_hw_zone_append_sectors = zones.max_append;
-        self.0.zone_write_granularity = zones.write_granularity;
-        self.0.physical_block_size = zones.write_granularity;
-        self.0.io_min = zones.write_granularity;
+        // CAST: Just checked.
+        self.0.zone_write_granularity = granularity as u32;
+        self.0.physical_block_size = granularity as u32;
+        self.0.io_min = granularity as u32;
         self.0.max_hw_discard_sectors = 0;
         Ok(())
+    }
+
+    /// What is said about zones is as it was before: there are objects for them.
+    pub(super) fn keep_zones_of(&mut self, before: &bindings::queue_limits) {
+        let zoned = before.features & bindings::BLK_FEAT_ZONED != 0;
+        self.set_feature(bindings::BLK_FEAT_ZONED, zoned);
+        self.0.chunk_sectors = before.chunk_sectors;
+        self.0.max_open_zones = before.max_open_zones;
+        self.0.max_active_zones = before.max_active_zones;
+        self.0.max_hw_zone_append_sectors = before.max_hw_zone_append_sectors;
+        self.0.zone_write_granularity = before.zone_write_granularity;
+    }
+
+    /// How many zones can be active, by what the disk says, or by what there can be.
+    pub(super) fn most_active_zones(max_active: u32) -> u32 {
+        match max_active {
+            // CAST: It is a small number.
+            0 => MAX_ACTIVE_ZONES as u32,
+            most => most,
+        }
     }
 
     /// Whether the disk consists of zones. If so, checks that there are not too many.
@@ -332,7 +354,8 @@ impl Limits {
         if self.0.features & bindings::BLK_FEAT_ZONED == 0 {
             return Ok(false);
         }
-        let zones = capacity.0.div_ceil(self.0.chunk_sectors.max(1).into());
+        let size = self.0.chunk_sectors.max(1);
+        let zones = capacity.0.saturating_add(u64::from(size - 1)) >> size.trailing_zeros();
         OutOfRange::check("number of zones", zones, 1, MAX_ZONES)?;
         Ok(true)
     }

@@ -19,7 +19,10 @@ use super::{
     },
     status::Status,
     tag_set::Queues,
-    zone::ZoneReport, //
+    zone::{
+        self,
+        ZoneReport, //
+    }, //
 };
 use crate::{
     bindings,
@@ -115,8 +118,9 @@ pub trait Operations: Sized + 'static {
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
 
-    /// Reports zones from [`report.next()`](ZoneReport::next) on, as many as are wanted, or the
-    /// device has. For disks with zones. Process context; may sleep.
+    /// Reports zones from [`report.next()`](ZoneReport::next) on, as many as the device tells of at
+    /// once, or until the report [`is_full`](ZoneReport::is_full); called again for more. For disks
+    /// with zones. Process context; may sleep.
     fn report_zones(disk: &LiveDisk<'_, Self>, report: &mut ZoneReport<'_>) -> Result {
         let _ = (disk, report);
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
@@ -193,17 +197,14 @@ impl<T: Operations> Vtable<T> {
     ) -> c_int {
         // SAFETY: The disk is open, or is being added, and one of this type.
         let disk = unsafe { &*disk.cast::<Disk>() };
-        // SAFETY: `args` is what is given to this function.
-        let mut report = unsafe { ZoneReport::new(disk, Sectors(from), count, args) };
-        // SAFETY: As above.
-        let reported =
-            unsafe { disk.call_driver::<T, _>(|disk| T::report_zones(disk, &mut report)) };
+        let mut ask = |report: &mut ZoneReport<'_>| {
+            // SAFETY: As above.
+            unsafe { disk.call_driver::<T, _>(|disk| T::report_zones(disk, report)) }
+        };
         from_result(|| {
-            reported?;
-            match report.count() {
-                0 => Err(EINVAL),
-                count => Ok(count.try_into()?),
-            }
+            // SAFETY: `args` is what is given to this function.
+            let count = unsafe { zone::report(disk, Sectors(from), count, args, &mut ask)? };
+            Ok(count.try_into()?)
         })
     }
 

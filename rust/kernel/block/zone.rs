@@ -10,7 +10,12 @@ use super::{
 use crate::{
     bindings,
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
 };
 
 /// What the zones of a disk are like, see [`Limits::set_zones`](super::Limits::set_zones).
@@ -52,6 +57,16 @@ pub enum ZoneState {
     Offline = bindings::blk_zone_cond_BLK_ZONE_COND_OFFLINE as u8,
 }
 
+impl ZoneState {
+    /// Whether it is partly written, as far as the device has to remember.
+    fn is_active(self) -> bool {
+        matches!(
+            self,
+            Self::ImplicitlyOpen | Self::ExplicitlyOpen | Self::Closed
+        )
+    }
+}
+
 /// A zone, as a device reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Zone {
@@ -65,77 +80,137 @@ pub struct Zone {
     pub state: ZoneState,
 }
 
-/// Who asked for zones, and gets them one after the other.
+/// How many zones a driver reports at a time, at most.
+const BATCH: u32 = 64;
+
+/// How long a report may take, whatever the device answers.
+const LONGEST: Delta = Delta::from_secs(120);
+
+/// Zones that a driver reports, one behind the other: some of those that somebody asked for.
 ///
 /// What the device says is checked here: the zones follow one another without gaps, and nothing is
 /// outside of its zone.
 pub struct ZoneReport<'a> {
     disk: &'a Disk,
-    args: *mut bindings::blk_report_zones_args,
+    zones: KVec<bindings::blk_zone>,
+    /// How many there can be.
+    room: u32,
     /// The size of a zone.
     size: u64,
     /// Where the next zone starts.
     next: u64,
-    /// How many were asked for.
-    wanted: u32,
-    /// How many were reported.
-    count: u32,
+    /// How many zones so far are partly written, and how many can be.
+    active: u32,
+    most_active: u32,
 }
 
-impl<'a> ZoneReport<'a> {
-    /// # Safety
-    ///
-    /// `args` is what the block layer gave to `report_zones()` of the disk, which has zones, and
-    /// is valid as long as `'a`.
-    pub(super) unsafe fn new(
-        disk: &'a Disk,
-        from: Sectors,
-        wanted: u32,
-        args: *mut bindings::blk_report_zones_args,
-    ) -> Self {
-        let size = disk.zone_size().max(1).into();
-        Self {
-            disk,
-            args,
-            size,
-            next: from.0 - from.0 % size,
-            wanted,
-            count: 0,
-        }
+impl ZoneReport<'_> {
+    /// Where the next zone starts.
+    pub fn next(&self) -> Sectors {
+        Sectors(self.next)
     }
 
-    /// Where the zone starts that is to be reported next; `None` if that is enough.
-    pub fn next(&self) -> Option<Sectors> {
-        (self.count < self.wanted && self.next < self.disk.capacity().0)
-            .then_some(Sectors(self.next))
-    }
-
-    pub(super) fn count(&self) -> u32 {
-        self.count
+    /// Whether there are as many as are wanted now, or there can be.
+    pub fn is_full(&self) -> bool {
+        self.zones.len() >= self.room as usize || self.next >= self.disk.capacity().0
     }
 
     /// Reports the next zone.
     ///
     /// # Errors
     ///
-    /// `EIO`, with a message, if there cannot be such a zone; or what the one who asked says.
+    /// `EIO`, with a message, if there cannot be such a zone, `EINVAL` if the report
+    /// [`is_full`](Self::is_full).
     pub fn push(&mut self, zone: &Zone) -> Result {
-        let room = self.disk.capacity().0.saturating_sub(self.next);
-        let len = self.size.min(room);
-        let checked = check(zone, self.next, len);
-        let mut raw = checked.map_err(|e| {
+        if self.is_full() {
+            return Err(EINVAL);
+        }
+        let len = self.size.min(self.disk.capacity().0 - self.next);
+        let raw = self.check(zone, len).map_err(|e| {
             pr_err!("{}: zone at {}: {}\n", self.disk.name(), self.next, e);
             EIO
         })?;
-        if cfg!(CONFIG_BLK_DEV_ZONED) {
-            // SAFETY: The disk is valid, and so is `args`, by the requirements of `new`.
-            to_result(unsafe {
-                bindings::disk_report_zone(self.disk.as_raw(), &mut raw, self.count, self.args)
-            })?;
-        }
+        self.zones.push(raw, GFP_KERNEL)?;
         self.next += len;
-        self.count += 1;
         Ok(())
+    }
+
+    fn check(&mut self, zone: &Zone, len: u64) -> Result<bindings::blk_zone, OutOfRange> {
+        let raw = check(zone, self.next, len)?;
+        if zone.state.is_active() {
+            self.active += 1;
+            let most = self.most_active.into();
+            OutOfRange::check("number of active zones", self.active.into(), 0, most)?;
+        }
+        Ok(raw)
+    }
+}
+
+/// Has the driver report zones from the one in which `from` is, and hands them on. The driver is
+/// called by `ask`, and not while they are handed on: that can take as long as user space likes.
+/// Returns how many there were.
+///
+/// Process context; may sleep.
+///
+/// # Errors
+///
+/// What `ask` says, or who wants the zones; `EINVAL` if there is none, `ETIMEDOUT`.
+///
+/// # Safety
+///
+/// `args` is what the block layer gave to `report_zones()` of the disk, and is valid meanwhile.
+pub(super) unsafe fn report(
+    disk: &Disk,
+    from: Sectors,
+    wanted: u32,
+    args: *mut bindings::blk_report_zones_args,
+    ask: &mut dyn FnMut(&mut ZoneReport<'_>) -> Result,
+) -> Result<u32> {
+    let (size, most_active) = disk.zones();
+    let size = u64::from(size.max(1));
+    let mut report = ZoneReport {
+        disk,
+        zones: KVec::with_capacity(BATCH as usize, GFP_KERNEL)?,
+        room: 0,
+        size,
+        // It is a power of two.
+        next: from.0 & !(size - 1),
+        active: 0,
+        // Zones can change between answers, but not before anybody uses the disk.
+        most_active: if disk.is_live() {
+            u32::MAX
+        } else {
+            most_active
+        },
+    };
+    let start = Instant::<Monotonic>::now();
+    let mut count = 0;
+    while count < wanted {
+        report.room = BATCH.min(wanted - count);
+        if report.is_full() {
+            break;
+        }
+        if start.elapsed() > LONGEST {
+            pr_err!("{}: reporting zones takes too long\n", disk.name());
+            return Err(ETIMEDOUT);
+        }
+        ask(&mut report)?;
+        if report.zones.is_empty() {
+            break;
+        }
+        for zone in report.zones.iter_mut() {
+            if cfg!(CONFIG_BLK_DEV_ZONED) {
+                // SAFETY: The disk is valid, and so is `args`, by the requirements of this
+                // function. `count` is less than what was asked for.
+                to_result(unsafe { bindings::disk_report_zone(disk.as_raw(), zone, count, args) })?;
+            }
+            count += 1;
+        }
+        report.zones.clear();
+    }
+    match count {
+        0 => Err(EINVAL),
+        count => Ok(count),
     }
 }
 
@@ -148,15 +223,13 @@ fn check(zone: &Zone, start: u64, len: u64) -> Result<bindings::blk_zone, OutOfR
     let wp = match zone.state {
         ZoneState::Empty => start,
         ZoneState::Full => start + len,
-        ZoneState::ImplicitlyOpen | ZoneState::ExplicitlyOpen | ZoneState::Closed => {
-            OutOfRange::check(
-                "write pointer",
-                zone.write_pointer.0,
-                start,
-                start + capacity,
-            )?
-        }
-        ZoneState::Conventional | ZoneState::ReadOnly | ZoneState::Offline => u64::MAX,
+        state if state.is_active() => OutOfRange::check(
+            "write pointer",
+            zone.write_pointer.0,
+            start,
+            start + capacity,
+        )?,
+        _ => u64::MAX,
     };
     let mut raw: bindings::blk_zone = pin_init::zeroed();
     (raw.start, raw.len, raw.capacity, raw.wp) = (start, len, capacity, wp);

@@ -139,9 +139,11 @@ where
     /// The bytes before that keep what was preset.
     pub fn set_trailer_len(&mut self, len: usize) {
         // CAST: It is at most the size of the trailer, which fits.
-        self.trailer_len = len.min(size_of::<T>()) as u32;
-        // INVARIANT: It is listed anew.
-        self.listed_at = 0;
+        let len = len.min(size_of::<T>()) as u32;
+        if len != self.trailer_len {
+            // INVARIANT: It is listed anew.
+            (self.trailer_len, self.listed_at) = (len, 0);
+        }
     }
 
     /// The header.

@@ -596,7 +596,7 @@ impl Bio<'_> {
 }
 
 impl Bio<'_> {
-    /// Where the data of an append went, once it ended well.
+    /// Where the data of an append went, once it ended well; before that, nowhere on a disk.
     pub fn sector(&self) -> u64 {
         // SAFETY: It is valid, by the type invariant.
         unsafe { bindings::virtio_sim_bio_sector(self.bio.as_ptr()) }
