@@ -39,6 +39,16 @@ const PROGRAMS: &[Program] = &[
         package: "e2fsprogs",
         probe: &["-V"],
     },
+    Program {
+        name: "mkfs.xfs",
+        package: "xfsprogs",
+        probe: &["-V"],
+    },
+    Program {
+        name: "xfs_repair",
+        package: "xfsprogs",
+        probe: &["-V"],
+    },
 ];
 
 /// Where these programs are.

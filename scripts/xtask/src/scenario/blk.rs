@@ -34,7 +34,7 @@ const BACKEND: &[&str] = &[
     "reload",
 ];
 /// What QEMU offers beyond that.
-const QEMU: &[&str] = &["queues", "packed", "flush"];
+const QEMU: &[&str] = &["queues", "packed", "flush", "xfs"];
 const PCI: &[&str] = &["polled", "hotplug"];
 
 /// The driver at its normal work, and its comings and goings.

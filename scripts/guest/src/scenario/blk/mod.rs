@@ -8,7 +8,7 @@ pub mod backend_dies;
 pub mod bounce;
 mod cache;
 mod data;
-mod ext4;
+mod file_system;
 mod lifecycle;
 pub mod power_cut;
 mod resize;
@@ -16,6 +16,7 @@ pub mod speed;
 mod verify;
 
 use anyhow::Result;
+use file_system::FileSystem;
 
 use super::leaks;
 use crate::bus;
@@ -33,7 +34,11 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     cache::run(driver, report);
     // Where the host does not expect these, the machine cannot do them.
     report.check("resize", || resize::online(driver));
-    report.check("ext4", || ext4::run(driver));
+    for (name, kind) in [("ext4", FileSystem::Ext4), ("xfs", FileSystem::Xfs)] {
+        if kind.is_known() {
+            report.check(name, || file_system::run(driver, kind));
+        }
+    }
     lifecycle::run(params, report)?;
     leaks::run(report);
     Ok(())

@@ -12,7 +12,7 @@ use protocol::disk::{fill, first_difference, Random, SECTOR};
 use protocol::Event;
 
 use super::cache::WRITE_BACK;
-use super::ext4::{self, AT};
+use super::file_system::{self, FileSystem, AT};
 use crate::bounded::within;
 use crate::bus;
 use crate::bus::LIMIT;
@@ -34,8 +34,8 @@ pub fn load(params: &Params, report: &mut Report) -> Result<()> {
         if disk.read_attribute("cache_type")? != WRITE_BACK {
             disk.write_attribute("cache_type", WRITE_BACK)?;
         }
-        ext4::make(&disk)?;
-        ext4::mount_at(&disk)?;
+        FileSystem::Ext4.make(&disk)?;
+        FileSystem::Ext4.mount(&disk)?;
         std::thread::spawn(make_noise);
         for number in 0..FILES {
             store(number).with_context(|| format!("file {number}"))?;
@@ -50,7 +50,7 @@ pub fn after(params: &Params, report: &mut Report) -> Result<()> {
     let stored = params.number("stored", 0)?;
     let disk = bind(params)?;
     report.check("power-cut.mount", || {
-        ext4::mount_at(&disk)?;
+        FileSystem::Ext4.mount(&disk)?;
         Ok(Measured::new(1.0, "times", "the journal was recovered"))
     });
     report.check("power-cut.files", || {
@@ -66,8 +66,8 @@ pub fn after(params: &Params, report: &mut Report) -> Result<()> {
         ))
     });
     report.check("power-cut.fsck", || {
-        ext4::unmount_it()?;
-        ext4::is_clean(&disk)?;
+        file_system::unmount_it()?;
+        FileSystem::Ext4.is_clean(&disk)?;
         disk.unbind(LIMIT)?;
         Ok(Measured::new(1.0, "times", "e2fsck is content"))
     });

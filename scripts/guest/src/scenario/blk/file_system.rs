@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A file system with a journal, filled, emptied in part, read back and checked.
+//! File systems with a journal, filled, emptied in part, read back and checked.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -14,7 +14,7 @@ use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 use crate::bounded::within;
 use crate::bus::LIMIT;
 use crate::disk::{drop_caches, Bound};
-use crate::program;
+use crate::program::{self, Program};
 use crate::report::Measured;
 
 pub const AT: &str = "/tmp/disk";
@@ -22,55 +22,99 @@ const FILES: u64 = 120;
 const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
 const MOUNT_LIMIT: Duration = Duration::from_secs(60);
 
-pub fn run(driver: &str) -> Result<Measured> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    Ext4,
+    Xfs,
+}
+
+impl FileSystem {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    /// Whether this kernel has it.
+    pub fn is_known(self) -> bool {
+        let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        known.split_whitespace().any(|name| name == self.name())
+    }
+
+    pub fn make(self, disk: &Bound) -> Result<()> {
+        match self {
+            Self::Ext4 => program::run("mkfs.ext4", &["-q", "-F", &disk.path()], PROGRAM_LIMIT),
+            Self::Xfs => {
+                // It makes none as small as this disk, but for its own tests.
+                let of_tests = ["TEST_DIR", "TEST_DEV", "QA_CHECK_FS"];
+                let envs = of_tests.map(|name| (name, "1".to_owned()));
+                let mut mkfs = Program::start("mkfs.xfs", &["-q", "-f", &disk.path()], &envs)?;
+                mkfs.succeeds(PROGRAM_LIMIT)
+            }
+        }
+    }
+
+    pub fn mount(self, disk: &Bound) -> Result<()> {
+        let path = disk.path();
+        within(MOUNT_LIMIT, "mount", move || {
+            let _ = fs::create_dir(AT);
+            mount(&path, AT, self.name(), MountFlags::empty(), None).with_context(|| path)
+        })
+    }
+
+    fn checker(self) -> &'static str {
+        match self {
+            Self::Ext4 => "e2fsck",
+            Self::Xfs => "xfs_repair",
+        }
+    }
+
+    /// Looks at everything, even if the file system says that it is clean.
+    pub fn is_clean(self, disk: &Bound) -> Result<()> {
+        let how: &[&str] = match self {
+            Self::Ext4 => &["-f", "-n"],
+            Self::Xfs => &["-n"],
+        };
+        let path = disk.path();
+        let args: Vec<_> = how.iter().copied().chain([path.as_str()]).collect();
+        program::run(self.checker(), &args, PROGRAM_LIMIT)
+    }
+}
+
+pub fn run(driver: &str, kind: FileSystem) -> Result<Measured> {
     let disk = Bound::new(SCRATCH, driver)?;
-    make(&disk)?;
-    let used = use_it(&disk);
+    kind.make(&disk)?;
+    let used = use_it(&disk, kind);
     if used.is_err() {
         // What is mounted could not be unbound for good.
         let _ = unmount_it();
     }
     let kib = used?;
     disk.unbind(LIMIT)?;
-    let detail = format!("{kib} KiB in files, some of them removed: all right, e2fsck content");
+    let checker = kind.checker();
+    let detail = format!("{kib} KiB in files, some of them removed: all right, {checker} content");
     Ok(Measured::new(FILES as f64, "files", detail))
 }
 
 /// Returns how much was written, in KiB.
-fn use_it(disk: &Bound) -> Result<usize> {
-    mount_at(disk)?;
+fn use_it(disk: &Bound, kind: FileSystem) -> Result<usize> {
+    kind.mount(disk)?;
     let kib = within(MOUNT_LIMIT, "filling the file system", fill_tree)?;
     drop_caches()?;
     within(MOUNT_LIMIT, "reading the file system", check_tree)?;
     unmount_it()?;
-    is_clean(disk)?;
-    mount_at(disk)?;
+    kind.is_clean(disk)?;
+    kind.mount(disk)?;
     within(MOUNT_LIMIT, "reading the file system again", check_tree)?;
     unmount_it()?;
     Ok(kib)
-}
-
-pub fn make(disk: &Bound) -> Result<()> {
-    program::run("mkfs.ext4", &["-q", "-F", &disk.path()], PROGRAM_LIMIT)
-}
-
-pub fn mount_at(disk: &Bound) -> Result<()> {
-    let path = disk.path();
-    within(MOUNT_LIMIT, "mount", move || {
-        let _ = fs::create_dir(AT);
-        mount(&path, AT, "ext4", MountFlags::empty(), None).with_context(|| path)
-    })
 }
 
 pub fn unmount_it() -> Result<()> {
     within(MOUNT_LIMIT, "umount", || {
         unmount(AT, UnmountFlags::empty()).context(AT)
     })
-}
-
-/// Looks at everything, even if the file system says that it is clean.
-pub fn is_clean(disk: &Bound) -> Result<()> {
-    program::run("e2fsck", &["-f", "-n", &disk.path()], PROGRAM_LIMIT)
 }
 
 fn path(number: u64) -> PathBuf {
