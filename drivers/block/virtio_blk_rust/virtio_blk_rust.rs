@@ -272,12 +272,11 @@ impl Operations for VirtioBlk {
     type Parent = virtio::Device<Bound>;
     type DiskData = Negotiated<Feature>;
     type HwQueue = Queue;
-    type RequestData = virtio::Request<command::Header, BlockData, command::Answer>;
+    type RequestData = virtio::Request<command::Header, BlockData, command::Answer, true>;
 
     fn request_data() -> Self::RequestData {
-        let mut data = virtio::Request::new([0; 16], BlockData::new(), command::NO_ANSWER);
-        data.set_trailer_len(command::STATUS_LEN);
-        data
+        let (data, preset) = (BlockData::new(), command::NO_ANSWER);
+        virtio::Request::with_trailer_len([0; 16], data, preset, command::STATUS_LEN)
     }
 
     fn queue_rq(queue: &Queue, mut rq: Request, last: bool) -> Result<(), Request> {

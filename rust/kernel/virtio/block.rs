@@ -157,13 +157,13 @@ impl Segments {
     ///
     /// As [`Ring::post`]; [`QueueError::Shape`] also if it has too many segments.
     #[inline(always)]
-    pub fn post<T, H, S>(
+    pub fn post<T, H, S, const VARIES: bool>(
         &mut self,
         mut rq: block::Request<T>,
         ring: &mut Ring<'_, block::Request<T>>,
     ) -> Result<(), PostError<block::Request<T>>>
     where
-        T: Operations<RequestData = Request<H, BlockData, S>>,
+        T: Operations<RequestData = Request<H, BlockData, S, VARIES>>,
         H: AsBytes + Send + 'static,
         S: AsBytes + FromBytes + Copy + Send + 'static,
     {

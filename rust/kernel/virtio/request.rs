@@ -35,6 +35,8 @@ struct DeviceWritten<T>(Opaque<T>);
 /// A request as most device types know it: a `header` that the device reads, `data` that it reads
 /// or writes, and a `trailer` (a status, an answer, a response) that it writes.
 ///
+/// With `VARIES`, it is said for each request how much of the trailer the device can write.
+///
 /// Any of the three can be `()`. The driver keeps it in a [`KBox`], so that it is memory fit for
 /// DMA: `KBox<Request<..>>` is a [`Buffer`](super::Buffer).
 ///
@@ -63,10 +65,10 @@ struct DeviceWritten<T>(Opaque<T>);
 ///
 /// # Invariants
 ///
-/// `trailer_len` is at most the size of the trailer. If `listed_at` is the address of the request,
+/// `trailer_len` is at most the size of the trailer, and just that unless `VARIES`. If `listed_at` is the address of the request,
 /// `header_list` and `trailer_list` have one entry each: the header, and the last `trailer_len`
 /// bytes of the trailer.
-pub struct Request<H, D, T> {
+pub struct Request<H, D, T, const VARIES: bool = false> {
     header: H,
     data: D,
     preset: T,
@@ -82,9 +84,49 @@ pub struct Request<H, D, T> {
 }
 
 // SAFETY: The request owns its parts, which can be sent.
-unsafe impl<H: Send, D: Send, T: Send> Send for Request<H, D, T> {}
+unsafe impl<H: Send, D: Send, T: Send, const V: bool> Send for Request<H, D, T, V> {}
 
 impl<H, D, T> Request<H, D, T>
+where
+    H: AsBytes + Send + 'static,
+    D: Memory,
+    T: AsBytes + FromBytes + Copy + Send + 'static,
+{
+    /// Puts a request together.
+    pub fn new(header: H, data: D, preset: T) -> Self {
+        Self::with(header, data, preset)
+    }
+}
+
+impl<H, D, T> Request<H, D, T, true>
+where
+    H: AsBytes + Send + 'static,
+    D: Memory,
+    T: AsBytes + FromBytes + Copy + Send + 'static,
+{
+    /// Puts a request together of which the device can write only the last `len` bytes of the
+    /// trailer, see [`set_trailer_len`](Self::set_trailer_len).
+    pub fn with_trailer_len(header: H, data: D, preset: T, len: usize) -> Self {
+        let mut request = Self::with(header, data, preset);
+        request.set_trailer_len(len);
+        request
+    }
+
+    /// From the next post on, lets the device write only the last `len` bytes of the trailer, or
+    /// all of it if it is shorter: for device types whose answers end alike and start differently.
+    ///
+    /// The bytes before that keep what was preset.
+    pub fn set_trailer_len(&mut self, len: usize) {
+        // CAST: It is at most the size of the trailer, which fits.
+        let len = len.min(size_of::<T>()) as u32;
+        if len != self.trailer_len {
+            // INVARIANT: It is listed anew.
+            (self.trailer_len, self.listed_at) = (len, 0);
+        }
+    }
+}
+
+impl<H, D, T, const VARIES: bool> Request<H, D, T, VARIES>
 where
     H: AsBytes + Send + 'static,
     D: Memory,
@@ -95,8 +137,7 @@ where
         size_of::<T>() as u32
     };
 
-    /// Puts a request together.
-    pub fn new(header: H, data: D, preset: T) -> Self {
+    fn with(header: H, data: D, preset: T) -> Self {
         Self {
             header,
             data,
@@ -124,25 +165,21 @@ where
             self.header_list =
                 list_of_one(NonNull::from(&self.header).cast(), size_of::<H>() as u32);
         }
-        if self.trailer_len > 0 {
-            let skipped = (Self::TRAILER_LEN - self.trailer_len) as usize;
+        if self.lent_trailer_len() > 0 {
+            let skipped = (Self::TRAILER_LEN - self.lent_trailer_len()) as usize;
             // SAFETY: By the type invariant, that is inside of the trailer, which is not at null.
             let start =
                 unsafe { NonNull::new_unchecked(self.trailer.0.get().cast::<u8>().add(skipped)) };
-            self.trailer_list = list_of_one(start, self.trailer_len);
+            self.trailer_list = list_of_one(start, self.lent_trailer_len());
         }
     }
 
-    /// From the next post on, lets the device write only the last `len` bytes of the trailer, or
-    /// all of it if it is shorter: for device types whose answers end alike and start differently.
-    ///
-    /// The bytes before that keep what was preset.
-    pub fn set_trailer_len(&mut self, len: usize) {
-        // CAST: It is at most the size of the trailer, which fits.
-        let len = len.min(size_of::<T>()) as u32;
-        if len != self.trailer_len {
-            // INVARIANT: It is listed anew.
-            (self.trailer_len, self.listed_at) = (len, 0);
+    #[inline(always)]
+    fn lent_trailer_len(&self) -> u32 {
+        if VARIES {
+            self.trailer_len
+        } else {
+            Self::TRAILER_LEN
         }
     }
 
@@ -219,7 +256,7 @@ where
 // object is in a `KBox`, which is the only thing that makes a `Buffer` of it. They move only with
 // the object. `AsBytes` means that all bytes of both are initialised. No reference to the trailer
 // is ever made; one to the header needs one to this object. The data is `Memory` itself.
-unsafe impl<H, D, T> Memory for Request<H, D, T>
+unsafe impl<H, D, T, const VARIES: bool> Memory for Request<H, D, T, VARIES>
 where
     H: AsBytes + Send + 'static,
     D: Memory,
@@ -235,7 +272,7 @@ where
             self.list();
         }
         let has_header = u32::from(size_of::<H>() > 0);
-        let has_trailer = u32::from(self.trailer_len > 0);
+        let has_trailer = u32::from(self.lent_trailer_len() > 0);
         chain.readable((&mut self.header_list).into(), has_header);
         self.data.lend(chain);
         chain.writable((&mut self.trailer_list).into(), has_trailer);
@@ -243,7 +280,9 @@ where
 
     #[inline]
     fn writable_len(&self) -> u32 {
-        self.data.writable_len().saturating_add(self.trailer_len)
+        self.data
+            .writable_len()
+            .saturating_add(self.lent_trailer_len())
     }
 
     #[inline]
