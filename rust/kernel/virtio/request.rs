@@ -65,9 +65,9 @@ struct DeviceWritten<T>(Opaque<T>);
 ///
 /// # Invariants
 ///
-/// `trailer_len` is at most the size of the trailer, and just that unless `VARIES`. If `listed_at` is the address of the request,
-/// `header_list` and `trailer_list` have one entry each: the header, and the last `trailer_len`
-/// bytes of the trailer.
+/// `trailer_len` is at most the size of the trailer, and just that unless `VARIES`. If `listed_at`
+/// is the address of the request, `header_list` and `trailer_list` have one entry each: the header,
+/// and the last `trailer_len` bytes of the trailer.
 pub struct Request<H, D, T, const VARIES: bool = false> {
     header: H,
     data: D,
