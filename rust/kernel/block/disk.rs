@@ -4,7 +4,13 @@
 
 use super::{
     attribute::Attribute,
+    calls::Calls,
+    driver_request::{
+        DriverMemory,
+        DriverRequest, //
+    },
     limits::Limits,
+    name::ChosenName,
     operation::Sectors,
     operations::{
         Operations,
@@ -24,7 +30,6 @@ use crate::{
         from_err_ptr,
         to_result, //
     },
-    new_condvar,
     new_mutex,
     prelude::*,
     static_lock_class,
@@ -35,15 +40,10 @@ use crate::{
         },
         rcu,
         Arc,
-        CondVar,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     },
     time::Jiffies,
-    types::{
-        Opaque,
-        ScopeGuard, //
-    }, //
+    types::Opaque, //
 };
 use core::{
     mem::ManuallyDrop,
@@ -75,7 +75,7 @@ impl Disk {
         self.0.get()
     }
 
-    fn queue(&self) -> *mut bindings::request_queue {
+    pub(super) fn queue(&self) -> *mut bindings::request_queue {
         // SAFETY: By the type invariant; the queue does not change.
         unsafe { (*self.as_raw()).queue }
     }
@@ -172,12 +172,11 @@ impl Disk {
         &self,
         f: impl FnOnce(&LiveDisk<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        let calls = &self.remains().calls;
-        calls.enter()?;
-        let _leave = ScopeGuard::new(|| calls.leave());
-        // SAFETY: By the requirements of this function. Who drops the registration, or gives up
-        // making it, waits for such calls first.
-        f(&unsafe { LiveDisk::new(self) })
+        self.remains().calls.call(|| {
+            // SAFETY: By the requirements of this function. Who drops the registration, or gives up
+            // making it, waits for such calls first.
+            f(&unsafe { LiveDisk::new(self) })
+        })
     }
 }
 
@@ -230,49 +229,6 @@ struct Remains {
     state: Mutex<State>,
     #[pin]
     calls: Calls,
-}
-
-/// Calls of functions of the driver for who has the disk open.
-#[pin_data]
-struct Calls {
-    /// How many there are; `None` if there can be no more.
-    #[pin]
-    count: Mutex<Option<usize>>,
-    #[pin]
-    changed: CondVar,
-}
-
-impl Calls {
-    fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            count <- new_mutex!(Some(0), "block_calls"),
-            changed <- new_condvar!("block_calls"),
-        })
-    }
-
-    fn enter(&self) -> Result {
-        match &mut *self.count.lock() {
-            Some(count) => *count += 1,
-            None => return Err(ENODEV),
-        }
-        Ok(())
-    }
-
-    fn leave(&self) {
-        if let Some(count) = &mut *self.count.lock() {
-            *count -= 1;
-        }
-        self.changed.notify_all();
-    }
-
-    /// Lets no more calls in than there are, waits for these, and then lets in none.
-    fn end(&self) {
-        let mut count = self.count.lock();
-        while count.is_some_and(|count| count > 0) {
-            self.changed.wait(&mut count);
-        }
-        *count = None;
-    }
 }
 
 /// Whether the disk is there.
@@ -351,24 +307,6 @@ impl Drop for Unborn {
         // SAFETY: The disk was made with one reference, which is this. Nobody can open a disk that
         // could not be added, and `remains` is dropped after this.
         unsafe { bindings::put_disk(self.disk.as_ptr()) };
-    }
-}
-
-type Name = [c_char; bindings::DISK_NAME_LEN as usize];
-
-/// Names that were chosen, of disks that are being added. Made when it is needed first.
-fn names() -> Result<&'static Mutex<KVec<Name>>> {
-    static NAMES: SetOnce<Pin<KBox<Mutex<KVec<Name>>>>> = SetOnce::new();
-
-    loop {
-        if let Some(names) = NAMES.as_ref() {
-            return Ok(names);
-        }
-        // Somebody else may be faster.
-        NAMES.populate(KBox::pin_init(
-            new_mutex!(KVec::new(), "block_names"),
-            GFP_KERNEL,
-        )?);
     }
 }
 
@@ -539,63 +477,15 @@ fn add(
     params: &DiskParams,
     groups: &[*const bindings::attribute_group; 2],
 ) -> Result {
-    let mut chosen = names()?.lock();
-    let mut name: Name = [0; bindings::DISK_NAME_LEN as usize];
-    for index in 0.. {
-        write_name(&mut name, params.prefix.to_bytes(), index)?;
-        if !chosen.contains(&name) && !is_taken(&name) {
-            break;
-        }
-    }
-    chosen.push(name, GFP_KERNEL)?;
-    drop(chosen);
-
+    let name = ChosenName::new(params.prefix)?;
     // SAFETY: Nobody else knows the disk.
-    unsafe { (*disk).disk_name = name };
-    let added = look_at_zones(parent, disk, params).and_then(|()| {
-        // SAFETY: The disk is complete, and nobody else knows it. What `groups` points to exists
-        // until it was deleted.
-        to_result(unsafe {
-            bindings::device_add_disk(parent.as_raw(), disk, groups.as_ptr().cast_mut())
-        })
-    });
-    names()?.lock().retain(|other| *other != name);
-    added
-}
-
-/// Whether there is a disk, or a partition, of this name.
-fn is_taken(name: &Name) -> bool {
-    // SAFETY: The name ends with a NUL; the class is one.
-    let found = unsafe {
-        bindings::class_find_device(
-            &raw const bindings::block_class,
-            null(),
-            name.as_ptr().cast(),
-            Some(bindings::device_match_name),
-        )
-    };
-    // SAFETY: We got a reference to it, if there is one.
-    unsafe { bindings::put_device(found) };
-    !found.is_null()
-}
-
-/// `prefix` and letters: a to z, aa to zz, and so on.
-fn write_name(name: &mut Name, prefix: &[u8], index: usize) -> Result {
-    let mut letters = [0_u8; 8];
-    let mut start = letters.len();
-    let mut left = index + 1;
-    while left > 0 {
-        start = start.checked_sub(1).ok_or(EINVAL)?;
-        // CAST: It is less than 26.
-        letters[start] = b'a' + ((left - 1) % 26) as u8;
-        left = (left - 1) / 26;
-    }
-    let parts = [prefix, &letters[start..], &[0]];
-    let mut slots = name.iter_mut();
-    for byte in parts.into_iter().flatten() {
-        *slots.next().ok_or(EINVAL)? = *byte as c_char;
-    }
-    Ok(())
+    unsafe { (*disk).disk_name = *name.get() };
+    look_at_zones(parent, disk, params)?;
+    // SAFETY: The disk is complete, and nobody else knows it. What `groups` points to exists until
+    // it was deleted.
+    to_result(unsafe {
+        bindings::device_add_disk(parent.as_raw(), disk, groups.as_ptr().cast_mut())
+    })
 }
 
 /// A disk while it is registered.
@@ -722,74 +612,8 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
         let mut memory = DriverMemory::new(len)?;
         let rq = DriverRequest::new(self.disk)?;
         // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
-        setup(unsafe { Request::<T>::private(rq.0).as_mut() });
+        setup(unsafe { Request::<T>::private(rq.as_raw()).as_mut() });
         rq.read(&mut memory)?;
         memory.into_copy()
-    }
-}
-
-/// A request of a driver, which the block layer does not know yet, or not any more.
-///
-/// # Invariants
-///
-/// The pointer is one that `blk_mq_alloc_request()` returned.
-struct DriverRequest(NonNull<bindings::request>);
-
-impl DriverRequest {
-    fn new(disk: &Disk) -> Result<Self> {
-        // SAFETY: The queue exists.
-        let rq = from_err_ptr(unsafe {
-            bindings::blk_mq_alloc_request(disk.queue(), bindings::req_op_REQ_OP_DRV_IN, 0)
-        })?;
-        // INVARIANT: Just allocated.
-        NonNull::new(rq).map(Self).ok_or(ENOMEM)
-    }
-
-    /// Has it queued, and waits for its end.
-    fn read(self, memory: &mut DriverMemory) -> Result {
-        let (start, len) = (memory.lent.as_mut_ptr().cast(), memory.lent.len());
-        // SAFETY: By the type invariant, and nobody else has the request. It is mapped to `lent`,
-        // or to a copy, and has ended when this returns. Any status is fine.
-        unsafe {
-            let rq = self.0.as_ptr();
-            // CAST: It was made of a `u32`.
-            let mapped = bindings::blk_rq_map_kern(rq, start, len as u32, bindings::GFP_NOIO);
-            to_result(mapped)?;
-            let status = bindings::blk_execute_rq(rq, false);
-            to_result(bindings::blk_status_to_errno(status))
-        }
-    }
-}
-
-impl Drop for DriverRequest {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant. It has ended, or was not queued.
-        unsafe { bindings::blk_mq_free_request(self.0.as_ptr()) };
-    }
-}
-
-/// What a driver reads into itself.
-struct DriverMemory {
-    lent: KVec<u8>,
-    copy: KVec<u8>,
-}
-
-impl DriverMemory {
-    fn new(len: u32) -> Result<Self> {
-        Ok(Self {
-            lent: KVec::from_elem(0, len as usize, GFP_KERNEL)?,
-            copy: KVec::with_capacity(len as usize, GFP_KERNEL)?,
-        })
-    }
-
-    /// What is there now. The device may still write to what it was lent, whatever it says.
-    fn into_copy(mut self) -> Result<KVec<u8>> {
-        let start = self.lent.as_ptr();
-        for at in 0..self.lent.len() {
-            // SAFETY: That is inside of `lent`. The read is volatile, and each byte is read once.
-            let byte = unsafe { start.add(at).read_volatile() };
-            self.copy.push(byte, GFP_KERNEL)?;
-        }
-        Ok(self.copy)
     }
 }
