@@ -9,22 +9,13 @@ use clap::ValueEnum;
 use crate::assemble;
 use crate::build;
 use crate::context::Context;
-use crate::doctor::{self, Need};
+use crate::doctor;
 use crate::guest::Lab;
 use crate::report::Report;
 use crate::run::{QEMU_BAR, UML_BAR};
 use crate::scenario::{self, Boot, Platform};
 use crate::source;
-use crate::test::{BLK_COST_BAR, COST_BAR};
-
-const NEEDS: &[Need] = &[
-    Need::Source,
-    Need::Kernel,
-    Need::Qemu,
-    Need::Uml,
-    Need::Guest,
-    Need::Disks,
-];
+use crate::test::{self, BLK_COST_BAR, COST_BAR};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,13 +71,11 @@ impl Options {
 /// The command `bench`.
 pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     let boots = options.boots();
-    let tools = doctor::ensure(ctx, NEEDS)?;
+    let variants = test::variants(&boots, false);
+    let tools = doctor::ensure(ctx, &test::needs(&boots, &variants, &[]))?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
     let mut lab = Lab::new(ctx, &tools, "bench");
-    let mut variants: Vec<_> = boots.iter().map(|boot| boot.platform.variant()).collect();
-    variants.sort();
-    variants.dedup();
     let mut release = source.kernel_version.clone();
     for variant in variants {
         let kernel = build::ensure(ctx, &tools, &tree, variant)?;
@@ -97,13 +86,7 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     for boot in &boots {
         results.extend(lab.run(boot)?);
     }
-    let mut machine = Vec::new();
-    if boots.iter().any(|boot| !boot.platform.is_uml()) {
-        machine.push(lab.accel()?.name().to_owned());
-    }
-    if boots.iter().any(|boot| boot.platform.is_uml()) {
-        machine.push("UML".into());
-    }
+    let machine = test::machine(&mut lab, &boots)?;
     for entry in results.iter().filter(|entry| entry.unit == "x") {
         let (name, value) = (&entry.name, entry.value);
         ctx.ui

@@ -166,7 +166,7 @@ fn cases(ctx: &Context, filter: &Filter) -> Result<Option<Vec<String>>> {
 
 /// The kernels that are needed, in the order in which they are built. `kunit.py`
 /// runs UML, and cases that must not compile are compiled as its modules are.
-fn variants(boots: &[Boot], uml: bool) -> Vec<Variant> {
+pub fn variants(boots: &[Boot], uml: bool) -> Vec<Variant> {
     let of_boots = boots.iter().map(|boot| boot.platform.variant());
     let mut variants: Vec<_> = of_boots.chain(uml.then_some(Variant::Uml)).collect();
     variants.sort();
@@ -174,7 +174,7 @@ fn variants(boots: &[Boot], uml: bool) -> Vec<Variant> {
     variants
 }
 
-fn needs(boots: &[Boot], variants: &[Variant], builds: &[builds::Check]) -> Vec<Need> {
+pub fn needs(boots: &[Boot], variants: &[Variant], builds: &[builds::Check]) -> Vec<Need> {
     // The checks of the sources use rustfmt and the tree.
     let mut needs = vec![Need::Source, Need::Kernel];
     if !boots.is_empty() {
@@ -210,7 +210,8 @@ fn without_kernels(
     Ok(results)
 }
 
-fn machine(lab: &mut Lab, boots: &[Boot]) -> Result<Vec<String>> {
+/// What the guests run on.
+pub fn machine(lab: &mut Lab, boots: &[Boot]) -> Result<Vec<String>> {
     let mut machine = Vec::new();
     if boots.iter().any(|boot| !boot.platform.is_uml()) {
         machine.push(lab.accel()?.name().to_owned());
