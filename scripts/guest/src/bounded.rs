@@ -4,6 +4,7 @@
 //! how far below it the time was.
 
 use std::fmt;
+use std::num::NonZeroI32;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,19 @@ impl fmt::Display for Stuck {
 
 impl std::error::Error for Stuck {}
 
+impl Stuck {
+    fn new(what: &str, limit: Duration, thread: ThreadId) -> Self {
+        Self {
+            what: what.into(),
+            limit,
+            place: place(&format!("/proc/self/task/{thread}")),
+        }
+    }
+}
+
+/// As `/proc` has it.
+type ThreadId = NonZeroI32;
+
 /// Does `operation` in a thread and gives up on it after `limit`.
 pub fn within<T: Send + 'static>(
     limit: Duration,
@@ -52,12 +66,35 @@ pub fn within<T: Send + 'static>(
     match result.recv_timeout(limit) {
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(anyhow!("{what} panicked")),
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(Stuck {
-            what: what.into(),
-            limit,
-            place: place(&format!("/proc/self/task/{id}")),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(Stuck::new(what, limit, id).into()),
+    }
+}
+
+/// Does `operation` in a thread and has `see` look at each of the steps that it
+/// tells of. Gives up on it when the next one, or the end, takes longer than `limit`.
+pub fn each<T: Send + 'static>(
+    limit: Duration,
+    what: &str,
+    operation: impl FnOnce(&mpsc::Sender<T>) + Send + 'static,
+    mut see: impl FnMut(T),
+) -> Result<()> {
+    let (tell_thread, thread) = mpsc::channel();
+    let (tell_step, step) = mpsc::channel();
+    let handle = std::thread::spawn(move || {
+        let _ = tell_thread.send(rustix::thread::gettid().as_raw_nonzero());
+        operation(&tell_step);
+    });
+    let id = thread.recv()?;
+    loop {
+        match step.recv_timeout(limit) {
+            Ok(step) => see(step),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return handle.join().map_err(|_| anyhow!("{what} panicked"));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                return Err(Stuck::new(what, limit, id).into());
+            }
         }
-        .into()),
     }
 }
 
@@ -150,6 +187,26 @@ mod tests {
         })
         .unwrap_err();
         assert!(error.downcast_ref::<Stuck>().is_some(), "{error}");
+    }
+
+    #[test]
+    fn steps_are_seen_in_order_and_none_may_hang() {
+        let limit = Duration::from_millis(200);
+        let mut seen = Vec::new();
+        let count = |steps: &mpsc::Sender<u32>| {
+            let _ = (0..3).try_for_each(|step| steps.send(step));
+        };
+        each(limit, "count", count, |step| seen.push(step)).unwrap();
+        assert_eq!(seen, [0, 1, 2]);
+        let hang = move |steps: &mpsc::Sender<u32>| {
+            count(steps);
+            std::thread::sleep(Duration::from_secs(30));
+        };
+        let error = each(limit, "hang", hang, |step| seen.push(step)).unwrap_err();
+        assert!(error.is::<Stuck>(), "{error}");
+        assert_eq!(seen, [0, 1, 2, 0, 1, 2]);
+        let panics = |_: &mpsc::Sender<u32>| panic!("on purpose");
+        assert!(each(limit, "panic", panics, |_| ()).is_err());
     }
 
     #[test]

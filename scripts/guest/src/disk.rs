@@ -86,7 +86,8 @@ impl Bound {
         format!("/dev/{}", self.name)
     }
 
-    fn attribute(&self, name: &str) -> String {
+    /// A file of the disk in sysfs.
+    pub fn attribute(&self, name: &str) -> String {
         format!("/sys/block/{}/{name}", self.name)
     }
 
@@ -108,7 +109,8 @@ impl Bound {
     /// Its size, in bytes.
     pub fn size(&self) -> Result<u64> {
         let sectors: u64 = self.read_attribute("size")?.parse()?;
-        Ok(sectors * 512)
+        // A device can claim to have any number of them.
+        Ok(sectors.saturating_mul(512))
     }
 
     /// How many requests are on their way.
@@ -191,7 +193,12 @@ fn first_entry(dir: &std::path::Path) -> Option<String> {
 
 /// Writes out and forgets what the page cache holds.
 pub fn drop_caches() -> Result<()> {
-    within(IO_LIMIT, "dropping caches", || {
+    drop_caches_within(IO_LIMIT)
+}
+
+/// As [`drop_caches`], for a disk that may hang.
+pub fn drop_caches_within(limit: Duration) -> Result<()> {
+    within(limit, "dropping caches", || {
         rustix::fs::sync();
         let path = "/proc/sys/vm/drop_caches";
         fs::write(path, "3").context(path)

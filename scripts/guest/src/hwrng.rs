@@ -12,7 +12,7 @@ use anyhow::{bail, ensure, Context as _, Result};
 use rustix::fs::OFlags;
 
 use crate::bounded::{until, within};
-use crate::bus::Device;
+use crate::bus::{Device, LIMIT};
 
 pub const PATH: &str = "/dev/hwrng";
 /// As much as the class reads of a driver at once, and may keep.
@@ -21,8 +21,11 @@ const CLASS: &str = "/sys/class/misc/hw_random";
 
 fn attribute(name: &str) -> Result<String> {
     let path = format!("{CLASS}/{name}");
-    let text = fs::read_to_string(&path).context(path)?;
-    Ok(text.trim().to_owned())
+    // The class takes the lock for it that a driver may be called under.
+    within(LIMIT, &path.clone(), move || {
+        let text = fs::read_to_string(&path).context(path)?;
+        Ok(text.trim().to_owned())
+    })
 }
 
 fn available() -> Result<BTreeSet<String>> {

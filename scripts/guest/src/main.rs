@@ -10,11 +10,13 @@ mod boot;
 mod bounded;
 mod bus;
 mod disk;
+mod disk_reader;
 mod fips;
 mod hwrng;
 mod kmsg;
 mod module;
 mod params;
+mod poison;
 mod program;
 mod reader;
 mod report;
@@ -34,8 +36,11 @@ use report::Report;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().collect();
-    if args.get(1).is_some_and(|arg| arg == reader::ROLE) {
-        return reader::child(&args[2..]);
+    match args.get(1).map(String::as_str) {
+        Some(reader::ROLE) => return reader::child(&args[2..]),
+        Some(disk_reader::ROLE) => return disk_reader::child(&args[2..]),
+        Some(poison::ROLE) => return poison::child(&args[2..]),
+        _ => (),
     }
     if std::process::id() != 1 {
         eprintln!("error: this is the first process of a test guest, not a program for a host");

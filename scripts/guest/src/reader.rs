@@ -41,14 +41,19 @@ pub struct Reader {
 impl Reader {
     /// Starts a process that reads in system calls of `chunk` bytes.
     pub fn spawn(chunk: usize, on_error: OnError) -> Result<Self> {
+        Self::start(ROLE, &[chunk.to_string(), format!("{on_error:?}")])
+    }
+
+    /// Starts a process with this role, whose first argument is where it tells of
+    /// its progress.
+    pub fn start(role: &str, args: &[String]) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let progress = PathBuf::from(format!("/tmp/reader-{number}"));
         let child = Command::new("/proc/self/exe")
-            .arg(ROLE)
+            .arg(role)
             .arg(&progress)
-            .arg(chunk.to_string())
-            .arg(format!("{on_error:?}"))
+            .args(args)
             .spawn()
             .context("cannot start a reader")?;
         Ok(Self { child, progress })
@@ -116,7 +121,7 @@ impl Reader {
         bounded::ended(&mut self.child, "the reader", limit)
     }
 
-    fn must_live(&mut self) -> Result<()> {
+    pub fn must_live(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => Err(anyhow!("the reader {}", describe(status))),
@@ -179,7 +184,12 @@ fn read_until_error(progress: &File, chunk: usize, total: &mut u64) -> i32 {
             Ok(count) => *total += count as u64,
             Err(error) => return error.raw_os_error().unwrap_or(i32::MAX),
         }
-        // A file instead of a pipe: nobody has to empty it.
-        let _ = progress.write_all_at(format!("{total:020}").as_bytes(), 0);
+        tell(progress, *total);
     }
+}
+
+/// Tells of the bytes that were read so far.
+pub fn tell(progress: &File, total: u64) {
+    // A file instead of a pipe: nobody has to empty it.
+    let _ = progress.write_all_at(format!("{total:020}").as_bytes(), 0);
 }

@@ -8,6 +8,7 @@
 //! return.
 
 pub mod disk;
+pub mod hostile;
 pub mod splat;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub enum Event {
     Holds { disk: usize, seed: u64, writes: u64 },
     /// So many times something was stored for good.
     Stored { count: u64 },
+    /// What came of a part of a run with a device that lies.
+    Met(hostile::Met),
     /// The last word: the guest powers off.
     Done { passed: u32, failed: u32 },
 }

@@ -6,6 +6,7 @@ mod backend_dies;
 mod blk;
 mod cost;
 mod cost_blk;
+mod hostile;
 mod kunit;
 mod leaks;
 mod rng;
@@ -30,6 +31,8 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
         "cost" => cost::run(report),
         "cost-blk" => cost_blk::run(report),
         "shell" => return shell::run(params),
+        // The host is the one to judge, of the log as well.
+        "hostile" => return hostile::run(params),
         "throughput" => throughput::run(params, report)?,
         "rng" => rng::run(params, report)?,
         "slow" => slow::run(params, report)?,

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Cases: what the device does, and what must come of it. They are in
+//! `cases.toml`; a case more is an entry more.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::{ensure, Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::lie::Rule;
+use crate::model::Device;
+use crate::server::Bits;
+
+const KNOWN: &str = include_str!("../cases.toml");
+
+/// What came of a run, from what is good to what is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nobody noticed anything.
+    Clean,
+    /// Some requests failed, others did not, before and after.
+    RequestError,
+    /// The device was not bound.
+    ProbeError,
+    /// From some request on, all failed.
+    Broken,
+    /// What the reader must not see reached it.
+    Leak,
+    /// It could not be bound again.
+    Lost,
+    /// Something did not come to its end.
+    Hang,
+    /// The kernel complained.
+    Splat,
+    /// The kernel died.
+    Crash,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::RequestError => "request error",
+            Self::ProbeError => "probe error",
+            Self::Broken => "broken",
+            Self::Leak => "leak",
+            Self::Lost => "lost",
+            Self::Hang => "hang",
+            Self::Splat => "splat",
+            Self::Crash => "crash",
+        }
+    }
+}
+
+/// What the guest does meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Workload {
+    /// Reads, and writes where that can be.
+    #[default]
+    Io,
+    /// A reader waits and is killed.
+    Kill,
+    /// A reader waits, and the device is unbound.
+    Unbind,
+    /// A reader waits, and all devices are suspended.
+    Suspend,
+}
+
+impl Workload {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Io => "io",
+            Self::Kill => "kill",
+            Self::Unbind => "unbind",
+            Self::Suspend => "suspend",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    Split,
+    Packed,
+}
+
+impl Layout {
+    pub const ALL: [Self; 2] = [Self::Split, Self::Packed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Packed => "packed",
+        }
+    }
+}
+
+/// What the device is reached through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    Uml,
+    Qemu,
+}
+
+/// Numbers of feature bits that a device has, or has not, by way of exception.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BitLists {
+    pub add: Vec<u8>,
+    pub remove: Vec<u8>,
+}
+
+impl BitLists {
+    pub fn as_bits(&self) -> Bits {
+        let mask = |list: &[u8]| list.iter().fold(0, |mask, bit| mask | 1_u64 << bit);
+        Bits {
+            added: mask(&self.add),
+            removed: mask(&self.remove),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A case, for one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    /// What the device does, in words.
+    pub lie: String,
+    /// The devices that can do it. The first one bears the name of the case, others
+    /// have theirs behind it.
+    pub devices: Vec<Device>,
+    #[serde(default)]
+    pub workload: Workload,
+    /// None: the device is honest.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    #[serde(default, skip_serializing_if = "BitLists::is_empty")]
+    pub bits: BitLists,
+    /// How a driver that does not trust the device may fare.
+    pub must: Vec<Outcome>,
+    #[serde(default = "all_layouts")]
+    pub rings: Vec<Layout>,
+    #[serde(default = "uml_only")]
+    pub transports: Vec<Transport>,
+    /// A parameter of our module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    /// Complaints of the transport that it makes whatever the driver does: what the
+    /// first line of such a complaint contains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transport_complains: Vec<String>,
+    /// Another kernel than the one with the series: the name of a change to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Why the C driver fares as it does, for who is to repair it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about_c: Option<String>,
+    /// In the part that runs each time.
+    #[serde(default)]
+    pub brief: bool,
+}
+
+fn all_layouts() -> Vec<Layout> {
+    Layout::ALL.to_vec()
+}
+
+fn uml_only() -> Vec<Transport> {
+    vec![Transport::Uml]
+}
+
+impl Case {
+    pub fn device(&self) -> Device {
+        self.devices[0]
+    }
+
+    pub fn is_honest(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+/// A case that these transports cannot carry.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    pub name: String,
+    pub why: String,
+    /// What tests it instead.
+    pub test: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    case: Vec<Case>,
+    #[serde(default)]
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// The cases that are known, each for one device.
+pub fn all() -> Result<Vec<Case>> {
+    parse(KNOWN).context("cases.toml")
+}
+
+/// What this lab cannot do.
+pub fn elsewhere() -> Result<Vec<Elsewhere>> {
+    let file: File = toml::from_str(KNOWN)?;
+    Ok(file.elsewhere)
+}
+
+pub fn read(path: &Path) -> Result<Vec<Case>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    parse(&text).with_context(|| path.display().to_string())
+}
+
+/// The text of a file with this one case.
+pub fn write(case: &Case) -> Result<String> {
+    #[derive(Serialize)]
+    struct One<'a> {
+        case: [&'a Case; 1],
+    }
+    Ok(toml::to_string_pretty(&One { case: [case] })?)
+}
+
+fn parse(text: &str) -> Result<Vec<Case>> {
+    let file: File = toml::from_str(text)?;
+    let cases: Vec<_> = file.case.iter().flat_map(for_each_device).collect();
+    let mut names = HashSet::new();
+    for case in &cases {
+        ensure!(names.insert(&case.name), "{} is there twice", case.name);
+        ensure!(!case.must.is_empty(), "{} demands nothing", case.name);
+    }
+    Ok(cases)
+}
+
+fn for_each_device(case: &Case) -> Vec<Case> {
+    let devices = case.devices.iter().enumerate();
+    devices
+        .map(|(number, device)| Case {
+            name: match number {
+                0 => case.name.clone(),
+                _ => format!("{}-{}", case.name, device.name()),
+            },
+            devices: vec![*device],
+            ..case.clone()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_known_cases_are_good() {
+        let cases = all().unwrap();
+        let named = |name: &str| cases.iter().any(|case| case.name == name);
+        assert!(named("honest") && named("honest-blk"));
+        assert!(!elsewhere().unwrap().is_empty());
+        // Whatever is demanded, it is not that the guest suffers.
+        for case in &cases {
+            let bad = |outcome: &&Outcome| **outcome > Outcome::Leak;
+            assert!(!case.must.iter().any(|must| bad(&must)), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn a_case_is_the_same_when_it_is_read_back() {
+        for case in all().unwrap() {
+            let text = write(&case).unwrap();
+            assert_eq!(parse(&text).unwrap(), [case], "{text}");
+        }
+    }
+
+    #[test]
+    fn bits_are_numbers() {
+        let lists = BitLists {
+            add: vec![1, 34],
+            remove: vec![28],
+        };
+        let bits = lists.as_bits();
+        assert_eq!(bits.added, 1 << 34 | 2);
+        assert_eq!(bits.removed, 1 << 28);
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The packed layout (Virtio 1.3, section 2.8).
+
+use anyhow::{bail, Result};
+
+use super::{descriptor, Buffer, Layout, Part, DESCRIPTOR, INDIRECT, LONGEST, NEXT, WRITE};
+use crate::memory::Memory;
+
+/// Where a descriptor has its flags.
+pub const FLAGS: u64 = 14;
+
+const AVAIL: u16 = 1 << 7;
+const USED: u16 = 1 << 15;
+
+/// A place in the ring.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: u16,
+    wrap: bool,
+}
+
+impl Place {
+    fn advance(&mut self, by: u16, size: u16) {
+        self.slot += by;
+        while self.slot >= size {
+            self.slot -= size;
+            self.wrap = !self.wrap;
+        }
+    }
+}
+
+pub struct Packed {
+    pub layout: Layout,
+    taken: Place,
+    returned: Place,
+}
+
+impl Packed {
+    /// `base` says in its top bit what a descriptor is marked with in the first
+    /// round; some front ends say 0 and mean 1.
+    pub fn new(layout: Layout) -> Self {
+        let start = Place {
+            slot: 0,
+            wrap: true,
+        };
+        Self {
+            layout,
+            taken: start,
+            returned: start,
+        }
+    }
+
+    fn at(&self, slot: u16) -> u64 {
+        self.layout.descriptors + u64::from(slot) * DESCRIPTOR
+    }
+
+    pub fn pop(&mut self, memory: &Memory) -> Result<Option<Buffer>> {
+        let flags: u16 = memory.load(self.at(self.taken.slot) + FLAGS)?;
+        let is_available = (flags & AVAIL != 0) == self.taken.wrap;
+        let is_used = (flags & USED != 0) == self.taken.wrap;
+        if !is_available || is_used {
+            return Ok(None);
+        }
+        let mut buffer = Buffer {
+            id: 0,
+            parts: Vec::new(),
+            slots: Vec::new(),
+        };
+        loop {
+            let raw = descriptor(memory, self.at(self.taken.slot))?;
+            buffer.slots.push(self.taken.slot);
+            self.taken.advance(1, self.layout.size);
+            let [id, flags] = raw.last;
+            buffer.id = id;
+            if flags & INDIRECT != 0 {
+                for index in 0..u64::from(raw.len) / DESCRIPTOR {
+                    let inner = descriptor(memory, raw.at + index * DESCRIPTOR)?;
+                    buffer.parts.push(part(inner.at, inner.len, inner.last[1]));
+                }
+            } else {
+                buffer.parts.push(part(raw.at, raw.len, flags));
+            }
+            if flags & NEXT == 0 {
+                return Ok(Some(buffer));
+            }
+            if buffer.slots.len() >= self.layout.size.into() || buffer.parts.len() > LONGEST {
+                bail!("the driver posted a chain without an end");
+            }
+        }
+    }
+
+    pub fn push(&mut self, memory: &Memory, id: u16, len: u32, slots: u16) -> Result<()> {
+        let at = self.at(self.returned.slot);
+        memory.store(len, at + 8)?;
+        memory.store(id, at + 12)?;
+        let marks = match self.returned.wrap {
+            true => AVAIL | USED,
+            false => 0,
+        };
+        memory.store(marks | WRITE, at + FLAGS)?;
+        self.returned.advance(slots, self.layout.size);
+        Ok(())
+    }
+
+    /// Marks the descriptors that follow as returned, whatever is in them.
+    pub fn jump(&mut self, memory: &Memory, by: u16) -> Result<()> {
+        for _ in 0..by.min(self.layout.size) {
+            let at = self.at(self.returned.slot);
+            let id: u16 = memory.load(at + 12)?;
+            self.push(memory, id, 1, 1)?;
+        }
+        Ok(())
+    }
+
+    pub fn scribble(&mut self, memory: &Memory) -> Result<()> {
+        for _ in 0..3 {
+            self.push(memory, 0x5a5a, 0x5a5a_5a5a, 1)?;
+        }
+        Ok(())
+    }
+}
+
+fn part(at: u64, len: u32, flags: u16) -> Part {
+    let writable = flags & WRITE != 0;
+    Part { at, len, writable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{memory, LAYOUT};
+    use super::*;
+
+    fn post(memory: &Memory, slot: u16, id: u16, flags: u16) {
+        let at = LAYOUT.descriptors + u64::from(slot) * DESCRIPTOR;
+        memory.store(0x8000_u64, at).unwrap();
+        memory.store(64_u32, at + 8).unwrap();
+        memory.store(id, at + 12).unwrap();
+        memory.store(flags, at + FLAGS).unwrap();
+    }
+
+    #[test]
+    fn buffers_go_round() {
+        let memory = memory();
+        let mut ring = Packed::new(LAYOUT);
+        assert_eq!(ring.pop(&memory).unwrap(), None);
+        for round in 0..40_u16 {
+            // Two descriptors for each buffer; what says that one is new turns
+            // around with each round.
+            let first = (2 * round) % LAYOUT.size;
+            let marks = match (2 * round / LAYOUT.size) % 2 {
+                0 => AVAIL,
+                _ => USED,
+            };
+            post(&memory, first + 1, round, WRITE | marks);
+            post(&memory, first, round, NEXT | marks);
+            let buffer = ring.pop(&memory).unwrap().unwrap();
+            assert_eq!(buffer.id, round);
+            assert_eq!(buffer.slots, [first, first + 1]);
+            assert_eq!(buffer.writable(), 64);
+            assert_eq!(ring.pop(&memory).unwrap(), None);
+            ring.push(&memory, round, 64, 2).unwrap();
+            let at = LAYOUT.descriptors + u64::from(first) * DESCRIPTOR;
+            let flags: u16 = memory.load(at + FLAGS).unwrap();
+            assert_eq!(flags & AVAIL != 0, flags & USED != 0);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The split layout (Virtio 1.3, section 2.7).
+
+use anyhow::{bail, Result};
+
+use super::{descriptor, Buffer, Layout, Part, DESCRIPTOR, INDIRECT, LONGEST, NEXT, WRITE};
+use crate::memory::Memory;
+
+/// Where a descriptor has its flags.
+pub const FLAGS: u64 = 12;
+
+pub struct Split {
+    pub layout: Layout,
+    /// Indices that count on: of what was taken, and of what was returned.
+    taken: u16,
+    returned: u16,
+    event_idx: bool,
+}
+
+impl Split {
+    pub fn new(layout: Layout, base: u16, event_idx: bool) -> Self {
+        Self {
+            layout,
+            taken: base,
+            returned: base,
+            event_idx,
+        }
+    }
+
+    pub fn pop(&mut self, memory: &Memory) -> Result<Option<Buffer>> {
+        if memory.load::<u16>(self.layout.driver + 2)? == self.taken {
+            if self.event_idx {
+                // For the doorbell of the next one; then one may be there.
+                let event = self.layout.device + 4 + 8 * u64::from(self.layout.size);
+                memory.store(self.taken, event)?;
+                std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            }
+            if memory.load::<u16>(self.layout.driver + 2)? == self.taken {
+                return Ok(None);
+            }
+        }
+        let slot = u64::from(self.taken % self.layout.size);
+        let head: u16 = memory.load(self.layout.driver + 4 + 2 * slot)?;
+        self.taken = self.taken.wrapping_add(1);
+        let mut buffer = Buffer {
+            id: head,
+            parts: Vec::new(),
+            slots: Vec::new(),
+        };
+        let mut next = head;
+        loop {
+            let raw = descriptor(
+                memory,
+                self.layout.descriptors + u64::from(next) * DESCRIPTOR,
+            )?;
+            buffer.slots.push(next);
+            let [flags, follows] = raw.last;
+            if flags & INDIRECT != 0 {
+                indirect(memory, raw.at, &mut buffer)?;
+            } else {
+                buffer.parts.push(part(raw.at, raw.len, flags));
+            }
+            if flags & NEXT == 0 {
+                return Ok(Some(buffer));
+            }
+            if buffer.parts.len() > LONGEST {
+                bail!("the driver posted a chain without an end");
+            }
+            next = follows;
+        }
+    }
+
+    pub fn push(&mut self, memory: &Memory, id: u32, len: u32) -> Result<()> {
+        let slot = u64::from(self.returned % self.layout.size);
+        let at = self.layout.device + 4 + 8 * slot;
+        memory.store(id, at)?;
+        memory.store(len, at + 4)?;
+        self.jump(memory, 1)
+    }
+
+    pub fn jump(&mut self, memory: &Memory, by: u16) -> Result<()> {
+        self.returned = self.returned.wrapping_add(by);
+        memory.store(self.returned, self.layout.device + 2)
+    }
+
+    pub fn scribble(&mut self, memory: &Memory) -> Result<()> {
+        let len = 8 * usize::from(self.layout.size);
+        memory.write(&vec![0x5a; len], self.layout.device + 4)?;
+        self.jump(memory, 3)
+    }
+}
+
+fn part(at: u64, len: u32, flags: u16) -> Part {
+    let writable = flags & WRITE != 0;
+    Part { at, len, writable }
+}
+
+/// The parts of a table of descriptors.
+fn indirect(memory: &Memory, table: u64, buffer: &mut Buffer) -> Result<()> {
+    let mut next = 0;
+    loop {
+        let raw = descriptor(memory, table + u64::from(next) * DESCRIPTOR)?;
+        let [flags, follows] = raw.last;
+        buffer.parts.push(part(raw.at, raw.len, flags));
+        if flags & NEXT == 0 {
+            return Ok(());
+        }
+        if buffer.parts.len() > LONGEST {
+            bail!("the driver posted a chain without an end");
+        }
+        next = follows;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{memory, LAYOUT};
+    use super::super::{Id, Ring, Scope};
+    use super::*;
+
+    fn post(memory: &Memory, slot: u16, len: u32, flags: u16, next: u16) {
+        let at = LAYOUT.descriptors + u64::from(slot) * DESCRIPTOR;
+        memory
+            .store(0x8000_u64 + u64::from(slot) * 256, at)
+            .unwrap();
+        memory.store(len, at + 8).unwrap();
+        memory.store(flags, at + FLAGS).unwrap();
+        memory.store(next, at + FLAGS + 2).unwrap();
+    }
+
+    fn offer(memory: &Memory, heads: &[u16]) {
+        let mut index: u16 = memory.load(LAYOUT.driver + 2).unwrap();
+        for head in heads {
+            let at = LAYOUT.driver + 4 + 2 * u64::from(index % LAYOUT.size);
+            memory.store(*head, at).unwrap();
+            index += 1;
+        }
+        memory.store(index, LAYOUT.driver + 2).unwrap();
+    }
+
+    #[test]
+    fn a_chain_comes_and_goes() {
+        let memory = memory();
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, false));
+        assert_eq!(ring.pop(&memory).unwrap(), None);
+        post(&memory, 2, 16, NEXT, 5);
+        post(&memory, 5, 64, WRITE, 0);
+        offer(&memory, &[2]);
+        let buffer = ring.pop(&memory).unwrap().unwrap();
+        assert_eq!((buffer.id, buffer.slots.as_slice()), (2, &[2, 5][..]));
+        assert_eq!(buffer.writable(), 64);
+        assert_eq!(ring.pop(&memory).unwrap(), None);
+        let other = Buffer {
+            id: 7,
+            parts: Vec::new(),
+            slots: vec![7],
+        };
+        assert_eq!(ring.lied_id(Id::MidChain, &buffer, &[]), Some(5));
+        assert_eq!(ring.lied_id(Id::MidChain, &other, &[]), None);
+        assert_eq!(ring.lied_id(Id::Free, &buffer, &[other]), Some(6));
+        ring.push(&memory, 2, 64, 2).unwrap();
+        assert_eq!(memory.load::<u16>(LAYOUT.device + 2).unwrap(), 1);
+        assert_eq!(memory.load::<u32>(LAYOUT.device + 4).unwrap(), 2);
+        assert_eq!(memory.load::<u32>(LAYOUT.device + 8).unwrap(), 64);
+        ring.jump(&memory, 40_000).unwrap();
+        assert_eq!(memory.load::<u16>(LAYOUT.device + 2).unwrap(), 40_001);
+        ring.set_next(&memory, &buffer, Scope::All).unwrap();
+        let at = LAYOUT.descriptors + 7 * DESCRIPTOR + FLAGS;
+        assert_eq!(memory.load::<u16>(at).unwrap(), NEXT);
+    }
+
+    #[test]
+    fn a_table_of_descriptors_is_one_slot() {
+        let memory = memory();
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, true));
+        post(&memory, 0, 32, INDIRECT, 0);
+        let table = 0x8000;
+        for (slot, flags) in [(0_u64, NEXT), (1, WRITE)] {
+            let at = table + slot * DESCRIPTOR;
+            memory.store(0x9000_u64, at).unwrap();
+            memory.store(100_u32, at + 8).unwrap();
+            memory.store(flags, at + FLAGS).unwrap();
+            memory.store(1_u16, at + FLAGS + 2).unwrap();
+        }
+        offer(&memory, &[0]);
+        let buffer = ring.pop(&memory).unwrap().unwrap();
+        assert_eq!(buffer.slots, [0]);
+        assert_eq!(buffer.parts.len(), 2);
+        assert_eq!(ring.pop(&memory).unwrap(), None);
+        let event = LAYOUT.device + 4 + 8 * u64::from(LAYOUT.size);
+        assert_eq!(memory.load::<u16>(event).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_chain_without_an_end_is_given_up() {
+        let memory = memory();
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, false));
+        post(&memory, 1, 16, NEXT, 1);
+        offer(&memory, &[1]);
+        assert!(ring.pop(&memory).is_err());
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a guest whose device lies tells of the driver, and what that comes to.
+
+use serde::{Deserialize, Serialize};
+
+/// The parts of a run, in their order. A part that hangs is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Load the module and bind the device.
+    Bind,
+    /// The device at its work.
+    Work,
+    Unbind,
+    /// Bind, work and unbind once more, with a device that is honest now.
+    Again,
+    Unload,
+}
+
+/// What came of one part of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Met {
+    pub part: Part,
+    /// Operations that succeeded.
+    pub good: u64,
+    /// Of these, how many came after the first error.
+    pub good_after_error: u64,
+    /// Operations that ended with an error, and the first error.
+    pub failed: u64,
+    pub error: Option<String>,
+    /// Words of memory that never was meant for the reader, but reached it: the
+    /// marker, or what an earlier request has had.
+    pub stale: u64,
+    /// Words that are not what the device holds, and not stale: zeros, and what the
+    /// reader's own buffer held.
+    pub blank: u64,
+    /// Words that the device sent and nobody ever saw.
+    pub lost: u64,
+    /// What did not come to its end, and where it was.
+    pub stuck: Option<String>,
+    pub millis: u64,
+}
+
+impl Met {
+    pub fn new(part: Part) -> Self {
+        Self {
+            part,
+            good: 0,
+            good_after_error: 0,
+            failed: 0,
+            error: None,
+            stale: 0,
+            blank: 0,
+            lost: 0,
+            stuck: None,
+            millis: 0,
+        }
+    }
+
+    /// Counts an operation.
+    pub fn count<T>(&mut self, result: Result<T, String>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.good += 1;
+                self.good_after_error += u64::from(self.failed > 0);
+                Some(value)
+            }
+            Err(error) => {
+                self.failed += 1;
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+/// Entropy as the lab's device makes it: words that tell which they are, so that one
+/// that comes twice, or not at all, is seen.
+pub mod words {
+    const MAGIC: [u8; 2] = [0xd1, 0x5e];
+    pub const LEN: usize = 8;
+
+    /// The word with this number.
+    pub fn word(number: u64) -> [u8; LEN] {
+        let mut word = number.to_be_bytes();
+        word[..2].copy_from_slice(&MAGIC);
+        word
+    }
+
+    /// The number of a word, if it is one.
+    pub fn number(word: &[u8]) -> Option<u64> {
+        let word: [u8; LEN] = word.try_into().ok()?;
+        let mut bytes = word;
+        bytes[..2].fill(0);
+        (word[..2] == MAGIC).then(|| u64::from_be_bytes(bytes))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn words_are_known() {
+            assert_eq!(number(&word(7)), Some(7));
+            assert_eq!(number(&[0; LEN]), None);
+            assert_eq!(number(&word(7)[1..]), None);
+        }
+    }
+}
