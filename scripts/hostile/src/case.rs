@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::lie::Rule;
 use crate::model::Device;
 use crate::server::Bits;
+use crate::teller::Told;
 
 const KNOWN: &str = include_str!("../cases.toml");
 
@@ -68,6 +69,8 @@ pub enum Workload {
     Unbind,
     /// A reader waits, and all devices are suspended.
     Suspend,
+    /// What chance chooses, for as long as `chance` says.
+    Fuzz,
 }
 
 impl Workload {
@@ -77,6 +80,7 @@ impl Workload {
             Self::Kill => "kill",
             Self::Unbind => "unbind",
             Self::Suspend => "suspend",
+            Self::Fuzz => "fuzz",
         }
     }
 }
@@ -129,6 +133,14 @@ impl BitLists {
     }
 }
 
+/// What the guest's own choices follow from, and for how long it makes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chance {
+    pub seed: u64,
+    pub seconds: u64,
+}
+
 /// A case, for one device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +177,9 @@ pub struct Case {
     /// Why the C driver fares as it does, for who is to repair it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about_c: Option<String>,
+    /// Of the workload `fuzz`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<Chance>,
     /// In the part that runs each time.
     #[serde(default)]
     pub brief: bool,
@@ -186,6 +201,15 @@ impl Case {
     pub fn is_honest(&self) -> bool {
         self.rules.is_empty()
     }
+
+    /// A lie of the case that was not told, if there is one: then the case was not
+    /// tried.
+    pub fn untold(&self, told: &[Told]) -> Option<String> {
+        let kind = |rule: &Rule| std::mem::discriminant(&rule.lie);
+        let is_told = |rule: &&Rule| told.iter().any(|told| kind(&told.rule) == kind(rule));
+        let untold = self.rules.iter().find(|rule| !is_told(rule))?;
+        Some(format!("{:?}", untold.lie))
+    }
 }
 
 /// A case that these transports cannot carry.
@@ -198,6 +222,22 @@ pub struct Elsewhere {
     pub test: String,
 }
 
+/// A kernel that differs from the one with the series.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    pub name: String,
+    /// What is different, in words.
+    pub what: String,
+    /// The edit of the series that it lacks.
+    pub undo: Option<String>,
+    /// What it has on top: a file in `kernels/`.
+    pub patch: Option<String>,
+    /// If that is a mistake: the cases of which one must show it in our drivers.
+    #[serde(default)]
+    pub caught_by: Vec<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -205,6 +245,8 @@ struct File {
     case: Vec<Case>,
     #[serde(default)]
     elsewhere: Vec<Elsewhere>,
+    #[serde(default)]
+    kernel: Vec<Kernel>,
 }
 
 /// The cases that are known, each for one device.
@@ -216,6 +258,12 @@ pub fn all() -> Result<Vec<Case>> {
 pub fn elsewhere() -> Result<Vec<Elsewhere>> {
     let file: File = toml::from_str(KNOWN)?;
     Ok(file.elsewhere)
+}
+
+/// The kernels that are known beside the one with the series.
+pub fn kernels() -> Result<Vec<Kernel>> {
+    let file: File = toml::from_str(KNOWN)?;
+    Ok(file.kernel)
 }
 
 pub fn read(path: &Path) -> Result<Vec<Case>> {
@@ -272,6 +320,25 @@ mod tests {
             let bad = |outcome: &&Outcome| **outcome > Outcome::Leak;
             assert!(!case.must.iter().any(|must| bad(&must)), "{}", case.name);
         }
+    }
+
+    #[test]
+    fn kernels_and_cases_know_each_other() {
+        let (cases, kernels) = (all().unwrap(), kernels().unwrap());
+        for kernel in &kernels {
+            assert!(
+                kernel.undo.is_some() != kernel.patch.is_some(),
+                "{kernel:?}"
+            );
+            let known = |name: &&String| cases.iter().any(|case| case.name == **name);
+            assert!(
+                kernel.caught_by.iter().all(|name| known(&name)),
+                "{kernel:?}"
+            );
+        }
+        let known = |name: &String| kernels.iter().any(|kernel| kernel.name == *name);
+        let named = cases.iter().filter_map(|case| case.kernel.as_ref());
+        assert!(named.into_iter().all(known));
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn main() -> Result<()> {
         (None, Some(seed)) => Plan::Fuzz(Fuzz {
             seed,
             device: args.device,
+            packed: args.packed,
         }),
         (None, None) => Plan::Rules(Vec::new()),
     };

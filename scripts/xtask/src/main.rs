@@ -12,6 +12,7 @@ mod context;
 mod doctor;
 mod failure;
 mod guest;
+mod hostile;
 mod matrix;
 mod patches;
 mod process_group;
@@ -69,6 +70,10 @@ enum Task {
     Run,
     /// Run all tests, or those whose name contains FILTER
     Test { filter: Option<String> },
+    /// Let devices lie to the drivers in C and in Rust
+    Hostile(hostile::Options),
+    /// Let devices lie to a driver by chance
+    Fuzz(hostile::fuzz::Options),
     /// Compare the speed of the drivers in C and in Rust
     Bench(bench::Options),
     /// Write the series as mails: out/patches
@@ -128,6 +133,8 @@ fn start() -> Result<()> {
         Task::Build { variants } => build::run(&ctx, &variants),
         Task::Run => run::run(&ctx),
         Task::Test { filter } => test::run(&ctx, filter.as_deref()),
+        Task::Hostile(options) => hostile::run(&ctx, &options),
+        Task::Fuzz(options) => hostile::fuzz::run(&ctx, &options),
         Task::Bench(options) => bench::run(&ctx, &options),
         Task::Patches(posting) => patches::run(&ctx, &posting),
         Task::CheckPatches { again } => check_patches::run(&ctx, again),

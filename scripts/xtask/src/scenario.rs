@@ -5,12 +5,14 @@
 
 mod blk;
 mod disk;
+mod liar;
 mod platform;
 
 use std::time::Duration;
 
 pub use blk::{blk, blk_backend_dies, blk_bounce, blk_power_cut, blk_speed};
 pub use disk::Disk;
+pub use liar::{Liar, Lies, LIAR_KIB};
 pub use platform::Platform;
 
 use crate::guest::Cut;
@@ -71,10 +73,15 @@ pub enum Limit {
 /// One boot of a guest.
 #[derive(Clone, Debug)]
 pub struct Boot {
+    /// Where the scenario alone does not name it.
+    pub label: Option<String>,
+    /// What the kernel was changed by, if it is not the one with the series.
+    pub change: Option<String>,
     pub platform: Platform,
     pub scenario: &'static str,
     pub devices: Vec<Device>,
     pub disks: Vec<Disk>,
+    pub liars: Vec<Liar>,
     /// Of QEMU's machines; user-mode Linux has one.
     pub cpus: u32,
     /// `guest.KEY=VALUE` for the kernel command line.
@@ -90,6 +97,8 @@ pub struct Boot {
     /// When that happens.
     pub cut: Option<Cut>,
     pub limit: Duration,
+    /// Between its last word and its end.
+    pub power_off: Duration,
 }
 
 /// The part of a name that stands for the console as a whole.
@@ -98,10 +107,13 @@ pub const CONSOLE: &str = "console";
 impl Boot {
     fn new(platform: Platform, scenario: &'static str, seconds: u64) -> Self {
         Self {
+            label: None,
+            change: None,
             platform,
             scenario,
             devices: Vec::new(),
             disks: Vec::new(),
+            liars: Vec::new(),
             cpus: 2,
             params: Vec::new(),
             checks: Vec::new(),
@@ -111,12 +123,16 @@ impl Boot {
             power_cuts: None,
             cut: None,
             limit: Duration::from_secs(seconds),
+            power_off: Duration::from_secs(20),
         }
     }
 
     /// Such as `qemu-rng`: for logs and for progress.
     pub fn id(&self) -> String {
-        format!("{}-{}", self.platform.name(), self.scenario)
+        match &self.label {
+            Some(label) => label.clone(),
+            None => format!("{}-{}", self.platform.name(), self.scenario),
+        }
     }
 
     /// The name of a result: what the check is of, where, and which.
@@ -340,6 +356,16 @@ pub fn slow(platform: Platform) -> Boot {
         params: vec![("stall", stall.into())],
         checks: vec!["slow.kill", "slow.unbind", "slow.rmmod", "slow.kernel-log"],
         ..Boot::new(platform, "slow", 300)
+    }
+}
+
+/// A device that lies, or is shown to be honest when it does not.
+pub fn hostile(platform: Platform, liar: Liar, seconds: u64) -> Boot {
+    Boot {
+        liars: vec![liar],
+        // With a driver that hangs it may never come to that.
+        power_off: Duration::from_secs(3),
+        ..Boot::new(platform, "hostile", seconds)
     }
 }
 

@@ -103,13 +103,17 @@ impl Packed {
         Ok(())
     }
 
-    /// Marks the descriptors that follow as returned, whatever is in them.
+    /// Marks the descriptors that follow as returned, whatever is in them. What is
+    /// returned next is written where it would have been: after that the ring is in
+    /// order, for a driver that did not mind.
     pub fn jump(&mut self, memory: &Memory, by: u16) -> Result<()> {
+        let returned = self.returned;
         for _ in 0..by.min(self.layout.size) {
             let at = self.at(self.returned.slot);
             let id: u16 = memory.load(at + 12)?;
             self.push(memory, id, 1, 1)?;
         }
+        self.returned = returned;
         Ok(())
     }
 

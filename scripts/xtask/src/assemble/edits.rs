@@ -101,7 +101,7 @@ pub fn files(repo: &Path) -> Result<Vec<PathBuf>> {
 
 /// The files that a diff names. It may neither add nor delete a file: a new one
 /// lies whole in the checkout, and none of Linux's is ours to delete.
-fn touched_files(diff: &str) -> Result<BTreeSet<PathBuf>> {
+pub fn touched_files(diff: &str) -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     let mut lines = diff.lines().peekable();
     while let Some(line) = lines.next() {

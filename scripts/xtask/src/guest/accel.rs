@@ -65,7 +65,7 @@ fn why_not(lab: &Lab, stage: &crate::ui::Stage) -> Result<Option<String>> {
         ..scenario::smoke(Platform::Qemu)
     };
     let dir = super::temporary()?;
-    let transcript = lab.watch(&boot, &Accel::Kvm, stage, dir.path())?;
+    let transcript = lab.watch(&boot, &Accel::Kvm, Some(stage), dir.path())?;
     let last = transcript.lines.last().cloned().unwrap_or_default();
     Ok(match (transcript.done, transcript.end) {
         (true, _) => None,

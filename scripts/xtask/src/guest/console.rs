@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use protocol::hostile::Met;
 use protocol::{Event, Outcome};
 
 use super::disk::Claims;
@@ -39,12 +40,34 @@ pub struct Transcript {
     pub claims: Claims,
     /// How often it stored something for good.
     pub stored: u64,
+    /// What it met of a device that lies.
+    pub met: Vec<Met>,
     /// Whether it said that this is all.
     pub done: bool,
     /// Lines to us that could not be read.
     pub torn: usize,
     pub end: End,
     pub took: Duration,
+}
+
+impl Transcript {
+    /// Of a guest that has not said anything yet.
+    pub fn empty(log: &Path) -> Self {
+        Self {
+            log: log.to_owned(),
+            lines: Vec::new(),
+            outcomes: Vec::new(),
+            skipped: BTreeMap::new(),
+            doing: None,
+            claims: Claims::default(),
+            stored: 0,
+            met: Vec::new(),
+            done: false,
+            torn: 0,
+            end: End::PoweredOff,
+            took: Duration::ZERO,
+        }
+    }
 }
 
 pub struct Console {
@@ -64,19 +87,7 @@ impl Console {
         Ok(Self {
             file,
             started: Instant::now(),
-            transcript: Transcript {
-                log: path.to_owned(),
-                lines: Vec::new(),
-                outcomes: Vec::new(),
-                skipped: BTreeMap::new(),
-                doing: None,
-                claims: Claims::default(),
-                stored: 0,
-                done: false,
-                torn: 0,
-                end: End::PoweredOff,
-                took: Duration::ZERO,
-            },
+            transcript: Transcript::empty(path),
         })
     }
 
@@ -102,6 +113,7 @@ impl Console {
             }
             Event::Done { .. } => self.transcript.done = true,
             Event::Stored { count } => self.transcript.stored = count,
+            Event::Met(met) => self.transcript.met.push(met),
             _ => (),
         }
         Ok(Some(event))

@@ -56,7 +56,7 @@ fn make_one(path: &Path, number: usize, disk: &Disk) -> Result<()> {
 }
 
 /// What the host puts on a disk.
-fn original(number: usize, size: u64) -> Vec<u8> {
+pub fn original(number: usize, size: u64) -> Vec<u8> {
     let mut bytes = vec![0; size as usize];
     fill(host_seed(number), 0, &mut bytes);
     bytes

@@ -28,8 +28,16 @@ pub struct Archives {
 }
 
 /// Writes the archives for `kernel`.
-pub fn build(ctx: &Context, tools: &Toolchain, kernel: &Kernel) -> Result<Archives> {
-    let name = kernel.variant.name();
+pub fn build(
+    ctx: &Context,
+    tools: &Toolchain,
+    kernel: &Kernel,
+    change: Option<&str>,
+) -> Result<Archives> {
+    let name = match change {
+        Some(change) => format!("{}-{change}", kernel.variant.name()),
+        None => kernel.variant.name().into(),
+    };
     let stage = ctx.ui.stage(format!("guest {name}"));
     let dir = ctx.cache.join("initramfs");
     let plain = dir.join(format!("{name}.cpio"));

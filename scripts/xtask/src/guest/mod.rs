@@ -10,6 +10,7 @@ mod durations;
 pub mod initramfs;
 mod judge;
 pub mod ktap;
+pub mod liar;
 mod power_cut;
 pub mod qemu;
 mod qmp;
@@ -35,15 +36,14 @@ use crate::report::Entry;
 use crate::scenario::{Boot, Platform};
 use crate::ui::{self, Stage};
 use accel::Accel;
-use console::{Console, End, Transcript};
+use console::Console;
+pub use console::{End, Transcript};
 use durations::Durations;
 use initramfs::Archives;
 pub use power_cut::Cut;
 use vm::Vm;
 
 const POLL: Duration = Duration::from_millis(200);
-/// Between the last word of a guest and its end.
-const POWER_OFF: Duration = Duration::from_secs(20);
 
 /// A kernel with the file system for its guests.
 pub struct Bootable {
@@ -68,7 +68,9 @@ pub struct Lab<'a> {
     command: &'static str,
     /// What starts UML, such as a program that changes the root directory.
     pub wrapper: Vec<String>,
-    bootable: BTreeMap<Variant, Bootable>,
+    bootable: BTreeMap<(Variant, Option<String>), Bootable>,
+    /// The program that plays devices which lie.
+    liar: Option<PathBuf>,
     accel: Option<Accel>,
 }
 
@@ -80,21 +82,42 @@ impl<'a> Lab<'a> {
             command,
             wrapper: Vec::new(),
             bootable: BTreeMap::new(),
+            liar: None,
             accel: None,
         }
     }
 
     /// Makes a kernel bootable here.
     pub fn add(&mut self, kernel: Kernel) -> Result<()> {
-        let archives = initramfs::build(self.ctx, self.tools, &kernel)?;
-        let bootable = Bootable { kernel, archives };
-        self.bootable.insert(bootable.kernel.variant, bootable);
+        self.add_changed(kernel, None)
+    }
+
+    /// The same of a kernel that is not the one with the series.
+    pub fn add_changed(&mut self, kernel: Kernel, change: Option<String>) -> Result<()> {
+        let archives = initramfs::build(self.ctx, self.tools, &kernel, change.as_deref())?;
+        let key = (kernel.variant, change);
+        self.bootable.insert(key, Bootable { kernel, archives });
         Ok(())
     }
 
+    /// Builds the program that plays devices which lie.
+    pub fn add_liars(&mut self) -> Result<()> {
+        self.liar = Some(liar::build(self.ctx)?);
+        Ok(())
+    }
+
+    pub fn liar(&self) -> Result<&Path> {
+        let liar = self.liar.as_deref();
+        liar.ok_or_else(|| anyhow!("what plays devices that lie was not built"))
+    }
+
     pub fn bootable(&self, variant: Variant) -> Result<&Bootable> {
+        self.changed(variant, &None)
+    }
+
+    fn changed(&self, variant: Variant, change: &Option<String>) -> Result<&Bootable> {
         self.bootable
-            .get(&variant)
+            .get(&(variant, change.clone()))
             .ok_or_else(|| anyhow!("the kernel {} was not built", variant.name()))
     }
 
@@ -134,7 +157,7 @@ impl<'a> Lab<'a> {
             return Ok(self.conclude(vec![entry], stage, &self.log_path(&boot.id())));
         }
         let dir = temporary()?;
-        let mut transcript = self.watch(boot, &accel, &stage, dir.path())?;
+        let mut transcript = self.watch(boot, &accel, Some(&stage), dir.path())?;
         let outcome = transcript.claims.judge(dir.path(), boot);
         transcript.outcomes.extend(outcome);
         let entries = judge::judge(boot, &transcript);
@@ -155,25 +178,39 @@ impl<'a> Lab<'a> {
         entries
     }
 
+    /// Boots a guest beside others, which share a line of progress.
+    pub fn watch_quietly(&self, boot: &Boot, accel: &Accel, dir: &Path) -> Result<Transcript> {
+        self.watch(boot, accel, None, dir)
+    }
+
     /// Boots a guest and returns all that it said.
-    fn watch(&self, boot: &Boot, accel: &Accel, stage: &Stage, dir: &Path) -> Result<Transcript> {
-        let bootable = self.bootable(boot.platform.variant())?;
-        let mut durations = Durations::load(self.ctx);
+    fn watch(
+        &self,
+        boot: &Boot,
+        accel: &Accel,
+        stage: Option<&Stage>,
+        dir: &Path,
+    ) -> Result<Transcript> {
+        let bootable = self.changed(boot.platform.variant(), &boot.change)?;
         let id = boot.id();
+        let usual = stage.and_then(|_| Durations::load(self.ctx).get(&id));
         let mut vm = Vm::start(self, bootable, boot, accel, dir)?;
         let console = Console::create(&self.log_path(&id), vm.shell_line())?;
         let mut watch = Watch {
             boot,
             console,
             stage,
-            usual: durations.get(&id),
+            usual,
             passed: 0,
             doing: "booting".into(),
         };
-        stage.set_total(watch.usual.map(|usual| usual.as_secs().max(1)));
+        if let Some(stage) = stage {
+            stage.set_total(usual.map(|usual| usual.as_secs().max(1)));
+        }
         let end = watch.until_end(&mut vm)?;
         let transcript = watch.console.close(end);
-        if transcript.end == End::PoweredOff {
+        if stage.is_some() && transcript.end == End::PoweredOff {
+            let mut durations = Durations::load(self.ctx);
             durations.set(&id, transcript.took);
             durations.save(self.ctx)?;
         }
@@ -182,7 +219,7 @@ impl<'a> Lab<'a> {
 }
 
 /// For the files of a guest, gone when this is dropped.
-fn temporary() -> Result<TempDir> {
+pub fn temporary() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     let dir = builder.prefix("guest-").tempdir();
     dir.context("cannot make a temporary directory")
@@ -192,7 +229,7 @@ fn temporary() -> Result<TempDir> {
 struct Watch<'a> {
     boot: &'a Boot,
     console: Console,
-    stage: &'a Stage,
+    stage: Option<&'a Stage>,
     usual: Option<Duration>,
     passed: u32,
     doing: String,
@@ -207,8 +244,9 @@ impl Watch<'_> {
             if started.elapsed() > self.boot.limit {
                 return Ok(End::OutOfTime(self.boot.limit));
             }
-            if last_word.is_some_and(|at: Instant| at.elapsed() > POWER_OFF) {
-                return Ok(End::NoPowerOff(POWER_OFF));
+            let patience = self.boot.power_off;
+            if last_word.is_some_and(|at: Instant| at.elapsed() > patience) {
+                return Ok(End::NoPowerOff(patience));
             }
             match vm.next(POLL)? {
                 command::Event::Line(line) => {
@@ -242,7 +280,9 @@ impl Watch<'_> {
             Some(Event::Begin { name }) => self.doing = name,
             Some(Event::Result(outcome)) if outcome.ok => self.passed += 1,
             Some(Event::Skip { name, reason }) => {
-                self.stage.line(&format!("{name} skipped: {reason}"));
+                if let Some(stage) = self.stage {
+                    stage.line(&format!("{name} skipped: {reason}"));
+                }
             }
             Some(Event::Await { what }) if what == protocol::KILL_BACKEND => {
                 vm.kill_backend().context("ending the back end")?;
@@ -262,12 +302,13 @@ impl Watch<'_> {
     }
 
     fn show(&self, elapsed: Duration) {
+        let Some(stage) = self.stage else { return };
         let mut text = format!("{}, {} good so far", self.doing, self.passed);
         if let Some(usual) = self.usual {
             text += &format!(", took {} last time", ui::duration(usual));
         }
-        self.stage.message(&text);
-        self.stage.set_pos(elapsed.as_secs());
+        stage.message(&text);
+        stage.set_pos(elapsed.as_secs());
     }
 }
 

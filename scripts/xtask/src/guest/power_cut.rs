@@ -68,7 +68,7 @@ fn one(lab: &Lab, boot: &Boot, accel: &Accel, stage: &Stage, seed: u64) -> Resul
         cut: Some(cut),
         ..boot.clone()
     };
-    let transcript = lab.watch(&load, accel, stage, dir.path())?;
+    let transcript = lab.watch(&load, accel, Some(stage), dir.path())?;
     was_cut(&transcript)?;
     let replayed = write_log::replay(
         &disk::log(dir.path(), 0),
@@ -87,7 +87,7 @@ fn one(lab: &Lab, boot: &Boot, accel: &Accel, stage: &Stage, seed: u64) -> Resul
         }],
         ..boot.clone()
     };
-    let after = lab.watch(&next, accel, stage, dir.path())?;
+    let after = lab.watch(&next, accel, Some(stage), dir.path())?;
     let bad = judge::judge(&next, &after)
         .into_iter()
         .find(|entry| !entry.ok);

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{json, Value};
 
 use super::accel::Accel;
-use super::{disk, Bootable};
+use super::{disk, liar, Bootable};
 use crate::command::Command;
 use crate::doctor::Toolchain;
-use crate::scenario::{Boot, Device, Disk, Platform};
+use crate::scenario::{Boot, Device, Disk, Liar, Platform};
 
 /// The guest, its serial line not yet connected.
 pub fn command(
@@ -35,6 +35,17 @@ pub fn command(
     }
     for (number, disk) in boot.disks.iter().enumerate() {
         command = command.args(disk_args(boot.platform, number, disk, dir));
+    }
+    if !boot.liars.is_empty() {
+        // So that another process can reach the guest's memory.
+        let memory = format!(
+            "memory-backend-memfd,id=shared,share=on,size={}",
+            memory(boot)
+        );
+        command = command.args(["-object", &memory, "-machine", "memory-backend=shared"]);
+    }
+    for (number, liar) in boot.liars.iter().enumerate() {
+        command = command.args(liar_args(number, liar, dir));
     }
     if !boot.disks.is_empty() {
         let monitor = monitor(dir);
@@ -63,6 +74,21 @@ pub fn device_id(number: usize) -> String {
 /// What the monitor calls the part of it that is the same on all buses.
 pub fn backend_path(number: usize) -> String {
     format!("/machine/peripheral/{}/virtio-backend", device_id(number))
+}
+
+/// A device that another process plays.
+fn liar_args(number: usize, liar: &Liar, dir: &Path) -> [String; 4] {
+    let packed = if liar.packed { "on" } else { "off" };
+    let socket = liar::socket(dir, number);
+    [
+        "-chardev".into(),
+        format!("socket,id=liar{number},path={}", socket.display()),
+        "-device".into(),
+        format!(
+            "vhost-user-{}-pci,chardev=liar{number},packed={packed}",
+            liar.device.name()
+        ),
+    ]
 }
 
 fn disk_args(platform: Platform, number: usize, disk: &Disk, dir: &Path) -> Vec<String> {

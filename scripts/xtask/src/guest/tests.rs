@@ -43,7 +43,7 @@ fn try_boot(script: &str, boot: &Boot) -> Result<(Vec<Entry>, Duration)> {
         with_disk_tools: None,
     };
     let bootable = Bootable { kernel, archives };
-    lab.bootable.insert(Variant::X86_64, bootable);
+    lab.bootable.insert((Variant::X86_64, None), bootable);
     let started = Instant::now();
     let entries = lab.run(boot)?;
     Ok((entries, started.elapsed()))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context as _, Result};
 
-use super::{disk, Bootable};
+use super::{disk, liar, Bootable};
 use crate::build::Variant;
 use crate::command::{Command, Event, Running};
 use crate::doctor::Toolchain;
@@ -112,7 +112,18 @@ fn storage_daemon(
         )))
 }
 
-fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
+/// Those of devices that lie, which are started elsewhere.
+pub fn sockets_of_liars(dir: &Path, boot: &Boot) -> Vec<Socket> {
+    let liars = boot.liars.iter().enumerate();
+    liars
+        .map(|(number, liar)| Socket {
+            path: liar::socket(dir, number),
+            device: liar.device.virtio_id(),
+        })
+        .collect()
+}
+
+pub fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
     let started = Instant::now();
     let mut said = Vec::new();
     while !socket.exists() {

@@ -13,7 +13,7 @@ use serde_json::{json, Value};
 
 use super::accel::Accel;
 use super::qmp::Qmp;
-use super::{disk, qemu, uml, Bootable, Lab};
+use super::{disk, liar, qemu, uml, Bootable, Lab};
 use crate::command::{Event, Running};
 use crate::scenario::Boot;
 
@@ -40,8 +40,10 @@ impl Vm {
         dir: &Path,
     ) -> Result<Self> {
         disk::make(dir, boot)?;
-        let (backends, mut command) = if boot.platform.is_uml() {
-            let (backends, sockets) = uml::start_backends(lab.tools, dir, boot)?;
+        let liars = liar::start(lab, dir, boot)?;
+        let (mut backends, mut command) = if boot.platform.is_uml() {
+            let (backends, mut sockets) = uml::start_backends(lab.tools, dir, boot)?;
+            sockets.extend(uml::sockets_of_liars(dir, boot));
             let command = uml::command(bootable, dir, boot, &sockets);
             let command = uml::on_pipes(command, !boot.disks.is_empty());
             (backends, command.behind(&lab.wrapper))
@@ -49,6 +51,7 @@ impl Vm {
             let command = qemu::command(lab.tools, bootable, boot, accel, dir);
             (Vec::new(), command.args(["-serial", "stdio"]))
         };
+        backends.extend(liars);
         if !boot.disks.is_empty() {
             command = command.listens();
         }

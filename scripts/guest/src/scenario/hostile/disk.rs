@@ -25,6 +25,9 @@ use crate::reader::Reader;
 /// second late: well within [`QUICK`].
 pub const IO_TIMEOUT: &str = "1000";
 
+/// A reader that gets on does so between two samples, or a few.
+const WAITING_SAMPLES: u32 = 60;
+
 /// Whatever fails so often in a row does not come back.
 const MOST_ERRORS: u64 = 12;
 
@@ -85,9 +88,14 @@ impl Subject for Disk {
 
     fn reader(&self) -> Result<Reader> {
         let mut reader = disk_reader::spawn(&self.0)?;
-        settle(until(QUICK, "a request of the reader", || {
+        // One request is on its way most of the time, whoever it is that waits.
+        let mut seen = (0, u64::MAX);
+        settle(until(QUICK, "a reader that waits for its request", || {
             reader.must_live()?;
-            Ok((self.0.inflight()? > 0).then_some(()))
+            let total = reader.total();
+            let waits = self.0.inflight()? > 0 && total == seen.1;
+            seen = (if waits { seen.0 + 1 } else { 0 }, total);
+            Ok((seen.0 >= WAITING_SAMPLES).then_some(()))
         }))?;
         Ok(reader)
     }

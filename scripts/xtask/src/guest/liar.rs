@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The devices of ours that lie: built, and started before the guest.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{disk, uml, Lab};
+use crate::command::{Command, Running};
+use crate::context::Context;
+use crate::scenario::{Boot, Liar, Lies, LIAR_KIB};
+
+/// How many crates cargo compiles for it, for the time left.
+const CRATES: u64 = 60;
+
+/// Builds the program. It is a release build: it is to keep the guest busy.
+pub fn build(ctx: &Context) -> Result<PathBuf> {
+    let stage = ctx.ui.stage("hostile device");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut begun = 0;
+    Command::new(cargo)
+        .args(["build", "--release", "--locked", "--package", "hostile"])
+        .arg("--manifest-path")
+        .arg(ctx.repo.join("scripts/Cargo.toml"))
+        .env("CARGO_TARGET_DIR", ctx.cargo_target())
+        .log(ctx.log("hostile-device"))
+        .lines(|line| {
+            if line.trim_start().starts_with("Compiling ") {
+                stage.set_total(Some(CRATES));
+                stage.set_pos(begun);
+                begun += 1;
+            }
+        })?;
+    stage.finish("built");
+    Ok(ctx.cargo_target().join("release/hostile"))
+}
+
+pub fn socket(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("liar{number}"))
+}
+
+/// Where it writes down what it said.
+pub fn log(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("liar{number}.log"))
+}
+
+fn image(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("liar{number}.img"))
+}
+
+/// Starts one process for each device, and waits until it listens.
+pub fn start(lab: &Lab, dir: &Path, boot: &Boot) -> Result<Vec<Running>> {
+    let mut all = Vec::new();
+    for (number, liar) in boot.liars.iter().enumerate() {
+        fs::write(image(dir, number), disk::original(number, LIAR_KIB << 10))
+            .context("the image of a disk")?;
+        let mut running = command(lab.liar()?, dir, number, liar).spawn()?;
+        uml::await_socket(&mut running, &socket(dir, number))?;
+        all.push(running);
+    }
+    Ok(all)
+}
+
+fn command(program: &Path, dir: &Path, number: usize, liar: &Liar) -> Command {
+    let mut command = Command::new(program)
+        .arg("--socket")
+        .arg(socket(dir, number))
+        .args(["--device", liar.device.name(), "--image"])
+        .arg(image(dir, number))
+        .arg("--log")
+        .arg(log(dir, number));
+    if liar.packed {
+        command = command.arg("--packed");
+    }
+    match &liar.lies {
+        Lies::None => command,
+        Lies::Chance { seed } => command.args(["--seed", &seed.to_string()]),
+        Lies::Case { name, file } => {
+            let command = command.args(["--case", name]);
+            match file {
+                Some(file) => command.arg("--cases").arg(file),
+                None => command,
+            }
+        }
+    }
+}

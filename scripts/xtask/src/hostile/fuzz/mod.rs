@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Lies by chance, many in each boot, with the drivers at work.
+
+mod finding;
+mod minimise;
+mod tally;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use hostile::case::{Case, Chance, Layout, Outcome, Transport, Workload};
+use hostile::model::Device;
+use hostile::teller::{self, Told};
+use protocol::disk::Random;
+use protocol::hostile::Part;
+
+use super::judge::{self, Verdict};
+use super::row::{Driver, Run};
+use super::{runner, Setup, NEEDS};
+use crate::build::{self, Variant};
+use crate::context::Context;
+use crate::guest::accel::Accel;
+use crate::guest::{self, liar, Lab};
+use crate::report::{Entry, Report};
+use crate::scenario::{Lies, Platform};
+use crate::ui::{self, Stage};
+use crate::{assemble, doctor, source};
+use tally::Tally;
+
+/// How long a guest is lied to.
+const SLICE: u64 = 30;
+/// Lies a second that two processors are to bear, without the kernel's checkers.
+const RATE_BAR: f64 = 2000.0;
+/// For the processors that the bar is for.
+const WORKERS: usize = 2;
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// How long, for each device
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: u64,
+    /// The same seed tells the same lies
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only this device
+    #[arg(long, value_enum)]
+    device: Option<Device>,
+    /// The driver that is lied to
+    #[arg(long, value_enum, default_value = "rust")]
+    driver: Driver,
+}
+
+/// One boot of a guest.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    pub device: Device,
+    pub driver: Driver,
+    pub layout: Layout,
+    /// With the kernel's checkers.
+    pub checked: bool,
+    pub seed: u64,
+    pub seconds: u64,
+}
+
+impl Slice {
+    pub fn name(&self) -> String {
+        let checked = if self.checked { "-checked" } else { "" };
+        format!(
+            "fuzz-{}-{}-{}-{:x}{checked}",
+            self.device.name(),
+            self.driver.name(),
+            self.layout.name(),
+            self.seed
+        )
+    }
+
+    /// The case that this is, once its rules are known.
+    pub fn case(&self) -> Case {
+        Case {
+            name: self.name(),
+            lie: format!("lies of seed {}", self.seed),
+            devices: vec![self.device],
+            workload: Workload::Fuzz,
+            rules: Vec::new(),
+            bits: Default::default(),
+            must: vec![
+                Outcome::Clean,
+                Outcome::RequestError,
+                Outcome::ProbeError,
+                Outcome::Broken,
+            ],
+            rings: vec![self.layout],
+            transports: vec![Transport::Uml],
+            // What a device claims to have written and has not cannot be told
+            // otherwise, see blk-read-nothing-full-len-unscrubbed.
+            parameter: (self.device == Device::Blk).then(|| "scrub=1".into()),
+            transport_complains: Vec::new(),
+            kernel: None,
+            about_c: None,
+            chance: Some(Chance {
+                seed: self.seed,
+                seconds: self.seconds,
+            }),
+            brief: false,
+        }
+    }
+
+    pub fn run(&self) -> Run {
+        Run {
+            case: self.case(),
+            driver: self.driver,
+            layout: self.layout,
+            transport: Transport::Uml,
+        }
+    }
+
+    fn platform(&self) -> Platform {
+        match self.checked {
+            true => Platform::UmlDebug,
+            false => Platform::Uml,
+        }
+    }
+}
+
+/// What came of a boot.
+pub struct Seen {
+    pub verdict: Verdict,
+    pub told: Vec<Told>,
+    pub rounds: u64,
+    pub operations: u64,
+    pub took: Duration,
+}
+
+impl Seen {
+    /// What no device may bring about.
+    pub fn is_bad(&self) -> bool {
+        self.verdict.outcome >= Outcome::Leak
+    }
+}
+
+/// The command `fuzz`.
+pub fn run(ctx: &Context, options: &Options) -> Result<()> {
+    let tools = doctor::ensure(ctx, NEEDS)?;
+    let source = source::ensure(ctx)?;
+    let tree = assemble::ensure(ctx, &source)?;
+    let plain = build::ensure(ctx, &tools, &tree, Variant::Uml)?;
+    let kernel = build::ensure(ctx, &tools, &tree, Variant::UmlDebug)?;
+    let mut lab = Lab::new(ctx, &tools, "fuzz");
+    lab.add_liars()?;
+    lab.add(plain)?;
+    lab.add(kernel.clone())?;
+    let setup = Setup {
+        lab,
+        source,
+        tree,
+        kernel,
+    };
+    let devices: Vec<_> = Device::ALL
+        .into_iter()
+        .filter(|device| options.device.is_none_or(|wanted| wanted == *device))
+        .collect();
+    let mut entries = Vec::new();
+    for device in devices {
+        // Half of the time as fast as it goes, half of it with all checkers.
+        for checked in [false, true] {
+            entries.extend(phase(&setup.lab, options, device, checked)?);
+        }
+    }
+    ctx.ui.print(
+        "reached: KCOV records what one task does in a system call, not the interrupts that \
+         buffers come back in; so the combinations of lies that were told are counted",
+    );
+    let release = setup.kernel.release.clone();
+    Report::new(
+        "fuzz",
+        &release,
+        &setup.source,
+        vec!["UML".into()],
+        &entries,
+    )
+    .conclude(ctx, None)
+}
+
+/// One device, on one kernel.
+fn phase(lab: &Lab, options: &Options, device: Device, checked: bool) -> Result<Vec<Entry>> {
+    let kernel = if checked { "checked" } else { "fast" };
+    let name = format!("fuzz.{}.{kernel}", device.name());
+    let stage = lab.ctx.ui.stage(&name);
+    let seconds = options.minutes * 60 / 2;
+    stage.set_total(Some(seconds));
+    let slices = slices(options, device, checked, seconds);
+    let started = Instant::now();
+    let tally = Mutex::new(Tally::default());
+    let next = AtomicU64::new(0);
+    let worker = || -> Result<()> {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(slice) = slices.get(number as usize) else {
+                return Ok(());
+            };
+            let seen = boot(lab, slice, None)?;
+            let mut tally = tally
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            tally.add(slice, &seen);
+            stage.message(&tally.shown(started.elapsed()));
+            stage.set_pos(started.elapsed().as_secs());
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
+    let took = started.elapsed();
+    let mut tally = tally
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let findings = std::mem::take(&mut tally.findings);
+    let mut detail = Vec::new();
+    for slice in &findings {
+        detail.push(finding::pursue(lab, slice, &stage)?);
+    }
+    stage.finish(&tally.shown(took));
+    Ok(entries(
+        &name,
+        &tally,
+        took,
+        checked,
+        options.driver,
+        &detail,
+    ))
+}
+
+/// Boots until the time is over: chance decides about the ring.
+fn slices(options: &Options, device: Device, checked: bool, seconds: u64) -> Vec<Slice> {
+    let salt = (device as u64) << 1 | u64::from(checked);
+    let mut random = Random::new(options.seed.wrapping_mul(0x10001) ^ (salt << 48));
+    let each = SLICE.min(seconds);
+    let count = (seconds * WORKERS as u64).div_ceil(each);
+    (0..count)
+        .map(|number| Slice {
+            device,
+            driver: options.driver,
+            layout: Layout::ALL[(number / WORKERS as u64 % 2) as usize],
+            checked,
+            seed: random.below(1 << 32),
+            seconds: each,
+        })
+        .collect()
+}
+
+/// Boots a guest for a slice, with the lies of its seed or those of a file.
+pub fn boot(lab: &Lab, slice: &Slice, file: Option<&Path>) -> Result<Seen> {
+    let run = slice.run();
+    let mut boot = runner::boot(&run, &file.map(Path::to_owned));
+    boot.platform = slice.platform();
+    boot.label = Some(run.case.name.clone());
+    boot.liars[0].lies = match file {
+        None => Lies::Chance { seed: slice.seed },
+        Some(file) => Lies::Case {
+            name: run.case.name.clone(),
+            file: Some(file.to_owned()),
+        },
+    };
+    let dir = guest::temporary()?;
+    let transcript = lab.watch_quietly(&boot, &Accel::None, dir.path())?;
+    let rounds = transcript.met.iter().filter(|met| met.part == Part::Work);
+    Ok(Seen {
+        verdict: judge::judge(&transcript, &[]),
+        told: teller::read_log(&liar::log(dir.path(), 0)).unwrap_or_default(),
+        operations: rounds.clone().map(|met| met.good + met.failed).sum(),
+        rounds: rounds.count() as u64,
+        took: transcript.took,
+    })
+}
+
+fn entries(
+    name: &str,
+    tally: &Tally,
+    took: Duration,
+    checked: bool,
+    driver: Driver,
+    findings: &[String],
+) -> Vec<Entry> {
+    let rate = tally.lies as f64 / took.as_secs_f64();
+    let detail = format!(
+        "{} lies in {}, {} guests, {} drivers bound, {} operations",
+        tally.lies,
+        ui::duration(took),
+        tally.guests,
+        tally.rounds,
+        tally.operations
+    );
+    let rate = Entry::new(format!("{name}.rate")).pass(rate, "lies/s", detail);
+    let rate = match checked {
+        // That is a bar for speed, not for thoroughness.
+        true => rate,
+        false => rate.at_least(RATE_BAR),
+    };
+    let states = tally.states() as f64;
+    let kinds = tally.kinds();
+    let found = Entry::new(format!("{name}.findings"));
+    let count = findings.len() as f64;
+    let found = match (findings, driver) {
+        ([], _) => found.pass(0.0, "findings", "no leak, no hang, no complaint"),
+        // What is found in the C drivers is no failure of ours.
+        (_, Driver::C) => found.pass(count, "findings", findings.join("; ")),
+        (_, Driver::Rust) => Entry {
+            value: count,
+            unit: "findings".into(),
+            ..found.fail(findings.join("; "))
+        },
+    };
+    vec![
+        rate,
+        Entry::new(format!("{name}.states")).pass(states, "states", kinds),
+        found,
+    ]
+}
+
+/// Says on a stage what a finding is being done about.
+fn tell(stage: &Stage, slice: &Slice, text: &str) {
+    stage.message(&format!("{}: {text}", slice.name()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_makes_the_same_slices() {
+        let options = |seed| Options {
+            minutes: 2,
+            seed,
+            device: None,
+            driver: Driver::Rust,
+        };
+        let seeds = |seed, checked| {
+            let slices = slices(&options(seed), Device::Rng, checked, 60);
+            slices.iter().map(|slice| slice.seed).collect::<Vec<_>>()
+        };
+        assert_eq!(seeds(1, false), seeds(1, false));
+        assert_ne!(seeds(1, false), seeds(2, false));
+        assert_ne!(seeds(1, false), seeds(1, true));
+        assert_eq!(seeds(1, false).len(), 4);
+        let layouts: Vec<_> = slices(&options(1), Device::Blk, true, 60)
+            .iter()
+            .map(|slice| slice.layout)
+            .collect();
+        assert!(layouts.contains(&Layout::Packed) && layouts.contains(&Layout::Split));
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Whether the lab finds anything: mistakes that are made in the abstraction on
+//! purpose have to show.
+
+use anyhow::Result;
+use hostile::case::{self, Layout, Transport};
+
+use super::row::{Driver, Run};
+use super::{add_changed, runner, Setup};
+use crate::report::Entry;
+
+const PREFIX: &str = "hostile.mutant.";
+
+pub fn names() -> Result<Vec<String>> {
+    let all = mutants()?;
+    Ok(all.iter().map(name).collect())
+}
+
+fn mutants() -> Result<Vec<case::Kernel>> {
+    let mut all = case::kernels()?;
+    all.retain(|kernel| !kernel.caught_by.is_empty());
+    Ok(all)
+}
+
+fn name(kernel: &case::Kernel) -> String {
+    format!("{PREFIX}{}", kernel.name)
+}
+
+pub fn run(setup: &mut Setup) -> Result<Vec<Entry>> {
+    mutants()?.iter().map(|kernel| one(setup, kernel)).collect()
+}
+
+fn one(setup: &mut Setup, kernel: &case::Kernel) -> Result<Entry> {
+    let tools = setup.lab.tools;
+    add_changed(setup, tools, kernel)?;
+    let mut cases = case::all()?;
+    cases.retain(|case| kernel.caught_by.contains(&case.name));
+    let runs = |change: Option<String>| {
+        let run = |case: &case::Case| Run {
+            case: case::Case {
+                kernel: change.clone(),
+                ..case.clone()
+            },
+            driver: Driver::Rust,
+            layout: Layout::Split,
+            transport: Transport::Uml,
+        };
+        cases.iter().map(run).collect::<Vec<_>>()
+    };
+    let entry = Entry::new(name(kernel));
+    // With the kernel as it is, the same cases end well: it is the mistake that shows.
+    let without = runner::run(&mut setup.lab, runs(None), None)?;
+    if let Some(bad) = without.iter().find(|row| !row.is_good()) {
+        let bad = bad.entry();
+        return Ok(entry.fail(format!("without it: {}: {}", bad.name, bad.detail)));
+    }
+    let with = runner::run_expecting_bad(&mut setup.lab, runs(Some(kernel.name.clone())))?;
+    if let Some(void) = with.iter().find_map(|row| row.void.as_ref()) {
+        return Ok(entry.fail(format!("proves nothing: {void}")));
+    }
+    let found: Vec<_> = with.iter().filter(|row| !row.as_demanded()).collect();
+    Ok(match found.first() {
+        None => entry.fail(format!("nobody noticed that {}", kernel.what)),
+        Some(first) => {
+            let seen = first.entry();
+            let detail = format!("{}: {}: {}", seen.name, seen.unit, first.detail);
+            entry.pass(found.len() as f64, "cases", detail)
+        }
+    })
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Runs, as many at once as there are processors and one more: a guest whose driver
+//! hangs needs none.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use hostile::case::{Layout, Outcome, Transport};
+use hostile::teller;
+
+use super::row::{Row, Run};
+use super::{judge, module, shown};
+use crate::guest::accel::Accel;
+use crate::guest::{self, liar, Lab};
+use crate::scenario::{self, Boot, Liar, Lies, Platform};
+
+/// For a guest to say its last word: the longest that is good waits for the time-outs
+/// of many requests, one after the other.
+const UML_SECONDS: u64 = 45;
+const QEMU_SECONDS: u64 = 180;
+
+/// Runs all; returns what came of them in the same order.
+pub fn run(lab: &mut Lab, runs: Vec<Run>, file: Option<PathBuf>) -> Result<Vec<Row>> {
+    all(lab, &runs, &file, |row| row.is_good())
+}
+
+/// The same where it is good that something goes wrong.
+pub fn run_expecting_bad(lab: &mut Lab, runs: Vec<Run>) -> Result<Vec<Row>> {
+    all(lab, &runs, &None, |row| row.void.is_none())
+}
+
+fn all(
+    lab: &mut Lab,
+    runs: &[Run],
+    file: &Option<PathBuf>,
+    is_good: impl Fn(&Row) -> bool + Sync,
+) -> Result<Vec<Row>> {
+    let accel = match runs.iter().any(|run| run.transport == Transport::Qemu) {
+        true => lab.accel()?,
+        false => Accel::None,
+    };
+    let lab = &*lab;
+    let stage = lab.ctx.ui.stage("hostile");
+    stage.set_total(Some(runs.len() as u64));
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    let worker = || -> Result<()> {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(run) = runs.get(number) else {
+                return Ok(());
+            };
+            let row = one(lab, run, file, &accel)
+                .with_context(|| run.name())
+                .inspect_err(|_| next.store(runs.len(), Ordering::Relaxed))?;
+            if !is_good(&row) {
+                let entry = row.entry();
+                stage.line(&format!("{}: {}, {}", entry.name, entry.unit, entry.detail));
+            }
+            let mut rows = rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            rows.push((number, row));
+            stage.message(&run.name());
+            stage.set_pos(rows.len() as u64);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..lab.ctx.jobs).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
+    let mut rows = rows
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    rows.sort_by_key(|(number, _)| *number);
+    let rows: Vec<_> = rows.into_iter().map(|(_, row)| row).collect();
+    let good = rows.iter().filter(|row| is_good(row)).count();
+    stage.finish(&format!("{good} of {} runs as they should be", rows.len()));
+    Ok(rows)
+}
+
+fn one(lab: &Lab, run: &Run, file: &Option<PathBuf>, accel: &Accel) -> Result<Row> {
+    let boot = boot(run, file);
+    let accel = match run.transport {
+        Transport::Uml => &Accel::None,
+        Transport::Qemu => accel,
+    };
+    let dir = guest::temporary()?;
+    let transcript = lab.watch_quietly(&boot, accel, dir.path())?;
+    let told = teller::read_log(&liar::log(dir.path(), 0))?;
+    let untold = run.case.untold(&told);
+    let verdict = judge::judge(&transcript, &run.case.transport_complains);
+    let void = if run.case.is_honest() && verdict.outcome != Outcome::Clean {
+        Some(format!("the honest run is not clean: {}", verdict.detail))
+    } else {
+        untold.map(|lie| {
+            let (seen, detail) = (verdict.outcome.name(), &verdict.detail);
+            format!("{lie} was never told; the guest: {seen}, {detail}")
+        })
+    };
+    Ok(Row {
+        run: run.clone(),
+        outcome: Some(verdict.outcome),
+        detail: verdict.detail,
+        void,
+        told: told.len(),
+        log: shown(lab.ctx, &transcript.log),
+        took: transcript.took,
+        excerpt: verdict.excerpt,
+    })
+}
+
+pub fn boot(run: &Run, file: &Option<PathBuf>) -> Boot {
+    let case = &run.case;
+    let (platform, seconds) = match run.transport {
+        Transport::Uml => (Platform::UmlDebug, UML_SECONDS),
+        Transport::Qemu => (Platform::Qemu, QEMU_SECONDS),
+    };
+    let lies = match case.is_honest() {
+        true => Lies::None,
+        false => Lies::Case {
+            name: case.name.clone(),
+            file: file.clone(),
+        },
+    };
+    let liar = Liar {
+        device: case.device(),
+        lies,
+        packed: run.layout == Layout::Packed,
+    };
+    let mut boot = scenario::hostile(platform, liar, seconds);
+    boot.label = Some(run.name());
+    boot.change.clone_from(&case.kernel);
+    boot.params = vec![
+        ("device", case.device().name().into()),
+        ("driver", module(run)),
+        ("workload", case.workload.name().into()),
+    ];
+    if let Some(chance) = case.chance {
+        boot.params.push(("seed", chance.seed.to_string()));
+        boot.params.push(("seconds", chance.seconds.to_string()));
+        boot.limit += Duration::from_secs(chance.seconds);
+    }
+    if let (super::Driver::Rust, Some(parameter)) = (run.driver, &case.parameter) {
+        boot.params.push(("modparam", parameter.clone()));
+    }
+    boot
+}
