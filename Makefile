@@ -12,7 +12,7 @@ program := $(CARGO_TARGET_DIR)/debug/xtask
 xtask := '$(program)' --repo '$(CURDIR)' \
 	$(if $(KERNEL_TREE),--kernel-tree '$(KERNEL_TREE)') $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help run test bench patches check-patches send-test matrix shell doctor build clean tool
+.PHONY: help run test bench hostile fuzz patches check-patches send-test matrix shell doctor build clean tool
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,11 @@ help:
 	@echo 'make test     run all tests; ONLY=text: those whose name contains it'
 	@echo 'make bench    how fast the drivers are, Rust by C; BENCH=rng,queue,blk: some of'
 	@echo '              them; QUICK=1: fewer repeats'
+	@echo 'make hostile  devices that lie, to the drivers in C and in Rust; CASE=name or file,'
+	@echo '              DRIVER=c|rust, RING=split|packed; MUTANTS=1: whether the lab finds'
+	@echo '              mistakes'
+	@echo 'make fuzz     lies by chance; MINUTES=5 for each device, SEED=1, DEVICE=rng|blk,'
+	@echo '              DRIVER=rust|c'
 	@echo 'make patches  out/patches: the series as mails. V=2: the second posting;'
 	@echo '              SINCE=commit: with a range-diff to what that commit has;'
 	@echo '              SIGNOFF=1: you have read all of it, and sign it off'
@@ -48,6 +53,15 @@ test: tool
 
 bench: tool
 	@$(xtask) $@ $(if $(BENCH),--only '$(BENCH)') $(if $(filter 1,$(QUICK)),--quick)
+
+hostile: tool
+	@$(xtask) $@ $(if $(CASE),--case '$(CASE)') $(if $(DRIVER),--driver '$(DRIVER)') \
+		$(if $(RING),--ring '$(RING)') $(if $(filter 1,$(BRIEF)),--brief) \
+		$(if $(filter 1,$(MUTANTS)),--mutants)
+
+fuzz: tool
+	@$(xtask) $@ $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)') \
+		$(if $(DEVICE),--device '$(DEVICE)') $(if $(DRIVER),--driver '$(DRIVER)')
 
 patches: tool
 	@$(xtask) patches $(if $(V),--posting '$(V)') $(if $(filter 1,$(SIGNOFF)),--signoff) \

@@ -25,6 +25,9 @@ struct Args {
     /// What a disk holds
     #[arg(long)]
     image: Option<PathBuf>,
+    /// Entropy that looks like some, in the place of words that tell which they are
+    #[arg(long)]
+    random: bool,
     /// Offer the packed ring
     #[arg(long)]
     packed: bool,
@@ -66,7 +69,7 @@ fn main() -> Result<()> {
         (None, None) => Plan::Rules(Vec::new()),
     };
     let teller = Teller::new(plan, args.log.as_deref())?;
-    let model = args.device.make(args.image.as_deref())?;
+    let model = args.device.make(args.image.as_deref(), args.random)?;
     let listener = UnixListener::bind(&args.socket);
     let listener = listener.with_context(|| args.socket.display().to_string())?;
     server::serve(&listener, model, teller, bits)

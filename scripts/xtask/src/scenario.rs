@@ -10,7 +10,7 @@ mod platform;
 
 use std::time::Duration;
 
-pub use blk::{blk, blk_backend_dies, blk_bounce, blk_power_cut, blk_speed};
+pub use blk::{blk, blk_backend_dies, blk_bounce, blk_of_lab, blk_power_cut, blk_speed};
 pub use disk::Disk;
 pub use liar::{Liar, Lies, LIAR_KIB};
 pub use platform::Platform;
@@ -46,15 +46,19 @@ pub struct Rate {
 pub struct Device {
     pub entropy: Entropy,
     pub rate: Option<Rate>,
+    /// Whether the lab's own device plays it.
+    pub ours: bool,
 }
 
 const RANDOM: Device = Device {
     entropy: Entropy::Random,
     rate: None,
+    ours: false,
 };
 const ZEROS: Device = Device {
     entropy: Entropy::Zeros,
     rate: None,
+    ours: false,
 };
 
 /// A bar that a value has to clear.
@@ -143,7 +147,18 @@ impl Boot {
             scenario if scenario.starts_with("blk") => "blk",
             _ => "rng",
         };
-        format!("{subject}.{}.{check}", self.platform.name())
+        // The lab's own devices are tested as others are.
+        let of_lab = if self.is_ours() {
+            "hostile.honest-"
+        } else {
+            ""
+        };
+        format!("{of_lab}{subject}.{}.{check}", self.platform.name())
+    }
+
+    /// Whether the lab's own devices stand in for those of others.
+    fn is_ours(&self) -> bool {
+        self.devices.iter().any(|device| device.ours) || self.disks.iter().any(|disk| disk.ours)
     }
 
     /// The check that the host makes of each console.
@@ -321,6 +336,19 @@ pub fn rng(platform: Platform) -> Boot {
         devices: vec![RANDOM, ZEROS],
         checks,
         ..Boot::new(platform, "rng", seconds)
+    }
+}
+
+/// The lab's own device, which is honest here, in the place of another's.
+pub fn rng_of_lab(platform: Platform) -> Boot {
+    let ours = Device {
+        ours: true,
+        ..RANDOM
+    };
+    Boot {
+        label: Some(format!("{}-honest-rng", platform.name())),
+        devices: vec![ours; 2],
+        ..rng_in_brief(platform)
     }
 }
 

@@ -43,7 +43,7 @@ pub fn run(ctx: &Context, variant: Variant) -> Result<()> {
 
 fn in_uml(lab: &Lab, boot: &scenario::Boot) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("guest-").tempdir()?;
-    let (_backends, sockets) = uml::start_backends(lab.tools, dir.path(), boot)?;
+    let (_backends, sockets) = uml::start_backends(lab, dir.path(), boot)?;
     let bootable = lab.bootable(boot.platform.variant())?;
     let command = uml::on_terminal(uml::command(bootable, dir.path(), boot, &sockets));
     lab.ctx.ui.note("a UML guest; `exit` ends it");

@@ -19,6 +19,7 @@ use crate::check_patches;
 use crate::context::Context;
 use crate::doctor::{self, Need, Toolchain};
 use crate::guest::Lab;
+use crate::hostile;
 use crate::matrix;
 use crate::report::{Entry, Report};
 use crate::run::{QEMU_BAR, UML_BAR};
@@ -64,6 +65,10 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     if wants_patches {
         needs.extend(check_patches::NEEDS);
     }
+    let wants_lab = hostile::is_wanted(filter.0.unwrap_or_default())?;
+    if wants_lab {
+        needs.extend(hostile::NEEDS);
+    }
     let tools = doctor::ensure(ctx, &needs)?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
@@ -85,6 +90,10 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     }
     for boot in &boots {
         results.extend(lab.run(boot)?);
+    }
+    if wants_lab {
+        let part = filter.0.unwrap_or_default();
+        results.extend(hostile::check(ctx, &tools, &source, &tree, part)?);
     }
     results.extend(builds::run(ctx, &tools, &tree, &builds)?);
     if wants_patches {

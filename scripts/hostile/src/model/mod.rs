@@ -53,10 +53,10 @@ impl Device {
         }
     }
 
-    /// A device of this kind; a disk with its image.
-    pub fn make(self, image: Option<&Path>) -> Result<Box<dyn Model>> {
+    /// A device of this kind: a disk with its image, entropy that is random or not.
+    pub fn make(self, image: Option<&Path>, random: bool) -> Result<Box<dyn Model>> {
         Ok(match self {
-            Self::Rng => Box::new(rng::Rng::default()),
+            Self::Rng => Box::new(rng::Rng::new(random)),
             Self::Blk => Box::new(blk::Disk::open(image.context("a disk needs an image")?)?),
         })
     }

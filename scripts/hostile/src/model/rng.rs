@@ -11,9 +11,16 @@ use crate::lie::Kind;
 use crate::memory::Memory;
 use crate::ring::Buffer;
 
-#[derive(Default)]
 pub struct Rng {
     next: u64,
+    /// For tests of randomness: whoever reads cannot tell words.
+    random: bool,
+}
+
+impl Rng {
+    pub fn new(random: bool) -> Self {
+        Self { next: 0, random }
+    }
 }
 
 impl Model for Rng {
@@ -40,6 +47,9 @@ impl Model for Rng {
         let mut bytes: Vec<u8> = (self.next..self.next + count)
             .flat_map(words::word)
             .collect();
+        if self.random {
+            protocol::disk::fill(1, self.next * words::LEN as u64, &mut bytes);
+        }
         self.next += count;
         bytes.truncate(len as usize);
         buffer.write(memory, 0, &bytes)?;

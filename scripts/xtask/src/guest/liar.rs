@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use hostile::model::Device;
 
 use super::{disk, uml, Lab};
 use crate::command::{Command, Running};
@@ -63,11 +64,28 @@ pub fn start(lab: &Lab, dir: &Path, boot: &Boot) -> Result<Vec<Running>> {
     Ok(all)
 }
 
-fn command(program: &Path, dir: &Path, number: usize, liar: &Liar) -> Command {
-    let mut command = Command::new(program)
+/// An honest device in the place of `vhost-device-rng`, for tests of randomness.
+pub fn honest_rng(program: &Path, socket: &Path) -> Command {
+    device(program, Device::Rng, socket).arg("--random")
+}
+
+/// An honest disk in the place of the storage daemon.
+pub fn honest_disk(program: &Path, image: &Path, socket: &Path) -> Command {
+    device(program, Device::Blk, socket)
+        .arg("--image")
+        .arg(image)
+}
+
+fn device(program: &Path, device: Device, socket: &Path) -> Command {
+    Command::new(program)
         .arg("--socket")
-        .arg(socket(dir, number))
-        .args(["--device", liar.device.name(), "--image"])
+        .arg(socket)
+        .args(["--device", device.name()])
+}
+
+fn command(program: &Path, dir: &Path, number: usize, liar: &Liar) -> Command {
+    let mut command = device(program, liar.device, &socket(dir, number))
+        .arg("--image")
         .arg(image(dir, number))
         .arg("--log")
         .arg(log(dir, number));

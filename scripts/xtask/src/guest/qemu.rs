@@ -4,13 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use hostile::model::Device;
 use serde_json::{json, Value};
 
 use super::accel::Accel;
 use super::{disk, liar, Bootable};
 use crate::command::Command;
 use crate::doctor::Toolchain;
-use crate::scenario::{Boot, Device, Disk, Liar, Platform};
+use crate::scenario::{self, Boot, Disk, Liar, Platform};
 
 /// The guest, its serial line not yet connected.
 pub fn command(
@@ -80,12 +81,16 @@ pub fn backend_path(number: usize) -> String {
 fn liar_args(number: usize, liar: &Liar, dir: &Path) -> [String; 4] {
     let packed = if liar.packed { "on" } else { "off" };
     let socket = liar::socket(dir, number);
+    let queues = match liar.device {
+        Device::Blk => ",num-queues=1",
+        Device::Rng => "",
+    };
     [
         "-chardev".into(),
         format!("socket,id=liar{number},path={}", socket.display()),
         "-device".into(),
         format!(
-            "vhost-user-{}-pci,chardev=liar{number},packed={packed}",
+            "vhost-user-{}-pci,chardev=liar{number},packed={packed}{queues}",
             liar.device.name()
         ),
     ]
@@ -203,7 +208,7 @@ fn command_line(boot: &Boot) -> String {
     format!("{of_machine}{clock}{bounce} {}", boot.command_line())
 }
 
-fn entropy_device(platform: Platform, number: usize, device: &Device) -> Vec<String> {
+fn entropy_device(platform: Platform, number: usize, device: &scenario::Device) -> Vec<String> {
     let kind = match platform.is_mmio() {
         true => "virtio-rng-device",
         false => "virtio-rng-pci",
@@ -229,7 +234,6 @@ fn entropy_device(platform: Platform, number: usize, device: &Device) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario;
 
     #[test]
     fn disks_have_their_own_numbers_and_slots() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context as _, Result};
 
-use super::{disk, liar, Bootable};
+use super::{disk, liar, Bootable, Lab};
 use crate::build::Variant;
 use crate::command::{Command, Event, Running};
 use crate::doctor::Toolchain;
@@ -33,17 +33,18 @@ pub struct Socket {
 }
 
 /// Starts one back end for each device; returns their sockets, too.
-pub fn start_backends(
-    tools: &Toolchain,
-    dir: &Path,
-    boot: &Boot,
-) -> Result<(Vec<Running>, Vec<Socket>)> {
+pub fn start_backends(lab: &Lab, dir: &Path, boot: &Boot) -> Result<(Vec<Running>, Vec<Socket>)> {
+    let tools = lab.tools;
     let (mut backends, mut sockets) = (Vec::new(), Vec::new());
     for (number, device) in boot.devices.iter().enumerate() {
         let path = dir.join(format!("rng{number}-"));
-        let mut backend = backend(tools, &path, device).spawn()?;
         // The program numbers the sockets of one device, of which we have one.
         let socket = dir.join(format!("rng{number}-0"));
+        let command = match device.ours {
+            true => liar::honest_rng(lab.liar()?, &socket),
+            false => backend(tools, &path, device),
+        };
+        let mut backend = command.spawn()?;
         await_socket(&mut backend, &socket)?;
         backends.push(backend);
         sockets.push(Socket {
@@ -53,7 +54,11 @@ pub fn start_backends(
     }
     for (number, disk) in boot.disks.iter().enumerate() {
         let socket = dir.join(format!("blk{number}"));
-        let mut backend = storage_daemon(tools, dir, number, disk, &socket)?.spawn()?;
+        let command = match disk.ours {
+            true => liar::honest_disk(lab.liar()?, &disk::image(dir, number), &socket),
+            false => storage_daemon(tools, dir, number, disk, &socket)?,
+        };
+        let mut backend = command.spawn()?;
         await_socket(&mut backend, &socket)?;
         backends.push(backend);
         sockets.push(Socket {

@@ -42,7 +42,7 @@ impl Vm {
         disk::make(dir, boot)?;
         let liars = liar::start(lab, dir, boot)?;
         let (mut backends, mut command) = if boot.platform.is_uml() {
-            let (backends, mut sockets) = uml::start_backends(lab.tools, dir, boot)?;
+            let (backends, mut sockets) = uml::start_backends(lab, dir, boot)?;
             sockets.extend(uml::sockets_of_liars(dir, boot));
             let command = uml::command(bootable, dir, boot, &sockets);
             let command = uml::on_pipes(command, !boot.disks.is_empty());

@@ -8,6 +8,7 @@ use hostile::case::{Case, Layout, Outcome, Transport};
 
 use super::ON_QEMU;
 use crate::report::Entry;
+use crate::ui;
 
 /// Whose driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -98,7 +99,12 @@ impl Row {
         let outcome = self.outcome.map_or("nothing", Outcome::name);
         let detail = match &self.void {
             Some(why) => format!("proves nothing: {why}"),
-            None => self.detail.clone(),
+            None => format!(
+                "{}; {} lies told, {}",
+                self.detail,
+                self.told,
+                ui::duration(self.took)
+            ),
         };
         Entry {
             name: self.run.name(),

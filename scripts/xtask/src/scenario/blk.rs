@@ -97,6 +97,28 @@ fn disks(platform: Platform) -> Vec<Disk> {
     disks
 }
 
+/// The lab's own disk, which is honest here, in the place of another's.
+pub fn blk_of_lab(platform: Platform) -> Boot {
+    let checks = [
+        "read",
+        "write",
+        "verify",
+        "verify-buffered",
+        "swap",
+        "ext4",
+        "kernel-log",
+        "image",
+    ];
+    let ours = |disk: Disk| Disk { ours: true, ..disk };
+    Boot {
+        label: Some(format!("{}-honest-blk", platform.name())),
+        disks: disks(platform).into_iter().map(ours).collect(),
+        params: vec![("only", checks.join(","))],
+        checks: checks.to_vec(),
+        ..Boot::new(platform, "blk", 300)
+    }
+}
+
 /// The back end is killed while it is written to.
 pub fn blk_backend_dies(platform: Platform) -> Boot {
     Boot {

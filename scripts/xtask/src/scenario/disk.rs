@@ -20,6 +20,8 @@ pub struct Disk {
     pub logged: bool,
     /// Whether the device reaches memory through bounce buffers only.
     pub bounced: bool,
+    /// Whether the lab's own device plays it.
+    pub ours: bool,
 }
 
 impl Disk {
@@ -34,6 +36,7 @@ impl Disk {
             pluggable: false,
             logged: false,
             bounced: false,
+            ours: false,
         }
     }
 }
