@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{ensure, Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::lie::Rule;
+use crate::lie::{Lie, Rule};
 use crate::model::Device;
 use crate::server::Bits;
 use crate::teller::Told;
@@ -171,6 +171,9 @@ pub struct Case {
     /// first line of such a complaint contains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transport_complains: Vec<String>,
+    /// The device reaches memory through bounce buffers only.
+    #[serde(default)]
+    pub bounced: bool,
     /// Another kernel than the one with the series: the name of a change to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -198,6 +201,11 @@ impl Case {
         self.devices[0]
     }
 
+    /// Whether the device saw what it must not see.
+    pub fn was_shown(&self, told: &[Told]) -> bool {
+        told.iter().any(|told| told.rule.lie == Lie::Look)
+    }
+
     pub fn is_honest(&self) -> bool {
         self.rules.is_empty()
     }
@@ -207,7 +215,10 @@ impl Case {
     pub fn untold(&self, told: &[Told]) -> Option<String> {
         let kind = |rule: &Rule| std::mem::discriminant(&rule.lie);
         let is_told = |rule: &&Rule| told.iter().any(|told| kind(&told.rule) == kind(rule));
-        let untold = self.rules.iter().find(|rule| !is_told(rule))?;
+        // To look is no lie; what is seen is the result.
+        let looks = |rule: &&Rule| rule.lie == Lie::Look;
+        let mut rules = self.rules.iter().filter(|rule| !looks(rule));
+        let untold = rules.find(|rule| !is_told(rule))?;
         Some(format!("{:?}", untold.lie))
     }
 }
@@ -318,7 +329,9 @@ mod tests {
         // Whatever is demanded, it is not that the guest suffers.
         for case in &cases {
             let bad = |outcome: &&Outcome| **outcome > Outcome::Leak;
-            assert!(!case.must.iter().any(|must| bad(&must)), "{}", case.name);
+            let suffers = case.must.iter().any(|must| bad(&must));
+            // But where another kernel is to show what happens without our patch.
+            assert_eq!(suffers, case.kernel.is_some(), "{}", case.name);
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Lie {
     NextFlag(Scope),
     /// The descriptors that are in flight are overwritten.
     Rewrite,
+    /// The device looks at what it is to overwrite, and tells if the marker is there.
+    Look,
     /// The device is gone.
     Disconnect,
     /// Interrupts of the queue, with nothing returned.

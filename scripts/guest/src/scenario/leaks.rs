@@ -17,8 +17,13 @@ const FILE: &str = "/sys/kernel/debug/kmemleak";
 const AGE: Duration = Duration::from_secs(6);
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Whether this kernel has kmemleak, and as a rule other checkers, which make it slow.
+pub fn is_there() -> bool {
+    Path::new(FILE).exists()
+}
+
 pub fn run(report: &mut Report) {
-    if Path::new(FILE).exists() {
+    if is_there() {
         report.check("kmemleak", check);
     }
 }
@@ -34,7 +39,7 @@ pub struct Before {
 impl Before {
     /// `None` in a kernel without kmemleak.
     pub fn look() -> Result<Option<Self>> {
-        if !Path::new(FILE).exists() {
+        if !is_there() {
             return Ok(None);
         }
         let found = scan()?;

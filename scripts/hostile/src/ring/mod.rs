@@ -69,6 +69,18 @@ impl Buffer {
         Ok(())
     }
 
+    /// Whether `word` is anywhere in what the device may write.
+    pub fn holds(&self, memory: &Memory, word: &[u8; 8]) -> Result<bool> {
+        for part in self.parts.iter().filter(|part| part.writable) {
+            let mut bytes = vec![0; part.len as usize];
+            memory.read(part.at, &mut bytes)?;
+            if bytes.chunks_exact(word.len()).any(|found| found == word) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// All that the driver wrote.
     pub fn read(&self, memory: &Memory) -> Result<Vec<u8>> {
         let mut all = Vec::new();

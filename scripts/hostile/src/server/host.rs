@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use protocol::disk::MARKER;
 
 use super::queue::{Kept, Queue};
 use super::storm::{Running, Signal};
@@ -204,7 +205,12 @@ impl Host {
                 _ => (),
             }
         }
+        // Before it is overwritten.
+        let looks = lies.contains(&Lie::Look) && buffer.holds(memory, &MARKER)?;
         let honest = self.model.serve(memory, &buffer, wrong)? as u32;
+        if looks {
+            self.teller.told(&Lie::Look, &now, self.served);
+        }
         self.served += 1;
         self.tell_on_return(number, buffer, honest, &lies, &now)
     }
@@ -314,7 +320,7 @@ impl Host {
                 in_flight.push(kept.buffer.clone());
                 ring.rewrite(memory, &in_flight)?;
             }
-            Lie::Config(_) => return Ok(false),
+            Lie::Config(_) | Lie::Look => return Ok(false),
             other => return self.tell_at(other, number),
         }
         Ok(true)

@@ -85,12 +85,17 @@ fn liar_args(number: usize, liar: &Liar, dir: &Path) -> [String; 4] {
         Device::Blk => ",num-queues=1",
         Device::Rng => "",
     };
+    // As with disks of QEMU's own.
+    let bounced = match liar.bounced {
+        true => ",iommu_platform=on,disable-legacy=on",
+        false => "",
+    };
     [
         "-chardev".into(),
         format!("socket,id=liar{number},path={}", socket.display()),
         "-device".into(),
         format!(
-            "vhost-user-{}-pci,chardev=liar{number},packed={packed}{queues}",
+            "vhost-user-{}-pci,chardev=liar{number},packed={packed}{queues}{bounced}",
             liar.device.name()
         ),
     ]
@@ -201,7 +206,9 @@ fn command_line(boot: &Boot) -> String {
         true => " tsc=reliable",
         false => "",
     };
-    let bounce = match boot.disks.iter().any(|disk| disk.bounced) {
+    let is_bounced =
+        boot.disks.iter().any(|disk| disk.bounced) || boot.liars.iter().any(|liar| liar.bounced);
+    let bounce = match is_bounced {
         true => " swiotlb=force",
         false => "",
     };

@@ -16,6 +16,16 @@ pub struct Verdict {
     pub excerpt: Vec<String>,
 }
 
+impl Verdict {
+    /// The device found the marker where it was to write.
+    pub fn shown_to_device(&mut self) {
+        if self.outcome < Outcome::Leak {
+            self.outcome = Outcome::Leak;
+            self.detail = "the device saw what the memory of readers had held before".into();
+        }
+    }
+}
+
 /// Words of a kernel that cannot go on.
 const DEADLY: &[&str] = &[
     "Kernel panic",

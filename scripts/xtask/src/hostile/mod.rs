@@ -168,7 +168,7 @@ pub fn check(
         entry.name.insert_str(0, PREFIX);
     }
     for boot in honest() {
-        if let Some(boot) = boot.only(&filter) {
+        if let Some(boot) = boot.only(filter) {
             entries.extend(setup.lab.run(&boot)?);
         }
     }

@@ -20,7 +20,7 @@ use crate::scenario::{self, Boot, Liar, Lies, Platform};
 
 /// For a guest to say its last word: the longest that is good waits for the time-outs
 /// of many requests, one after the other.
-const UML_SECONDS: u64 = 45;
+const UML_SECONDS: u64 = 30;
 const QEMU_SECONDS: u64 = 180;
 
 /// Runs all; returns what came of them in the same order.
@@ -95,7 +95,10 @@ fn one(lab: &Lab, run: &Run, file: &Option<PathBuf>, accel: &Accel) -> Result<Ro
     let transcript = lab.watch_quietly(&boot, accel, dir.path())?;
     let told = teller::read_log(&liar::log(dir.path(), 0))?;
     let untold = run.case.untold(&told);
-    let verdict = judge::judge(&transcript, &run.case.transport_complains);
+    let mut verdict = judge::judge(&transcript, &run.case.transport_complains);
+    if run.case.was_shown(&told) {
+        verdict.shown_to_device();
+    }
     let void = if run.case.is_honest() && verdict.outcome != Outcome::Clean {
         Some(format!("the honest run is not clean: {}", verdict.detail))
     } else {
@@ -133,6 +136,7 @@ pub fn boot(run: &Run, file: &Option<PathBuf>) -> Boot {
         device: case.device(),
         lies,
         packed: run.layout == Layout::Packed,
+        bounced: case.bounced,
     };
     let mut boot = scenario::hostile(platform, liar, seconds);
     boot.label = Some(run.name());

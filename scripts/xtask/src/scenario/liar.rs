@@ -28,6 +28,8 @@ pub struct Liar {
     pub lies: Lies,
     /// The layout of the ring.
     pub packed: bool,
+    /// Whether it reaches memory through bounce buffers only.
+    pub bounced: bool,
 }
 
 /// How large the disk of a liar is.

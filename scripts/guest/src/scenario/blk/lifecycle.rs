@@ -15,7 +15,7 @@ use crate::disk::{slot, Bound, Cache};
 use crate::params::Params;
 use crate::program::{fio, Program};
 use crate::report::{Measured, Report, Skip};
-use crate::scenario::suspend;
+use crate::scenario::{leaks, suspend};
 use crate::{module, say, uml};
 
 const LOAD: &str = include_str!("../../../jobs/load.fio");
@@ -141,18 +141,19 @@ fn one_unplug(driver: &str, port: &str) -> Result<()> {
 /// fio does not notice that all devices were suspended.
 fn suspended(driver: &str) -> Result<Measured> {
     const TIMES: usize = 2;
-    const RUNTIME: Duration = Duration::from_secs(8);
     if let Some(why) = suspend::impossible() {
         return Err(Skip(why).into());
     }
+    // For both suspends, which are to find fio at work.
+    let runtime = Duration::from_secs(if leaks::is_there() { 24 } else { 8 });
     let disk = Bound::new(SCRATCH, driver)?;
     disk.write(Cache::Direct, 9, 32 << 20, 1 << 20)?;
-    let mut load = load(&disk, RUNTIME)?;
+    let mut load = load(&disk, runtime)?;
     for _ in 0..TIMES {
         suspend::devices()?;
         flows(&disk, &mut load)?;
     }
-    load.succeeds(RUNTIME + END)?;
+    load.succeeds(runtime + END)?;
     disk.holds(Cache::Direct, 9, 32 << 20, 1 << 20)?;
     disk.unbind(LIMIT)?;
     let detail = "devices frozen and restored under fio, which saw no error";

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
@@ -8,17 +7,11 @@ use crate::scenario::{self, Platform};
 
 fn transcript(lines: &[&str]) -> Transcript {
     Transcript {
-        log: "x.log".into(),
         lines: lines.iter().map(|line| line.to_string()).collect(),
-        outcomes: Vec::new(),
-        skipped: BTreeMap::new(),
         doing: Some("bind".into()),
-        claims: Default::default(),
-        stored: 0,
         done: true,
-        torn: 0,
-        end: End::PoweredOff,
         took: Duration::from_secs(1),
+        ..Transcript::empty("x.log".as_ref())
     }
 }
 

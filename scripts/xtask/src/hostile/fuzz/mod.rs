@@ -99,6 +99,7 @@ impl Slice {
             // otherwise, see blk-read-nothing-full-len-unscrubbed.
             parameter: (self.device == Device::Blk).then(|| "scrub=1".into()),
             transport_complains: Vec::new(),
+            bounced: false,
             kernel: None,
             about_c: None,
             chance: Some(Chance {
