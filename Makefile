@@ -23,7 +23,7 @@ help:
 	@echo 'make hostile  devices that lie, to the drivers in C and in Rust; CASE=name or file,'
 	@echo '              DRIVER=c|rust, RING=split|packed; MUTANTS=1: whether the lab finds'
 	@echo '              mistakes'
-	@echo 'make fuzz     lies by chance; MINUTES=5 for each device, SEED=1, DEVICE=rng|blk,'
+	@echo 'make fuzz     lies by chance; MINUTES=5, SEED=1, DEVICE=rng|blk: only that one,'
 	@echo '              DRIVER=rust|c'
 	@echo 'make patches  out/patches: the series as mails. V=2: the second posting;'
 	@echo '              SINCE=commit: with a range-diff to what that commit has;'

@@ -38,6 +38,7 @@ impl Fuzz {
             Moment::Return => self.on_return(now.kind, &mut random),
             Moment::Kick | Moment::Enable => match random.below(4) {
                 0 => vec![interrupt()],
+                1 if now.at == Moment::Enable => vec![Lie::Early],
                 _ => Vec::new(),
             },
             Moment::Disable => match random.below(4) {

@@ -41,6 +41,9 @@ pub enum Lie {
     ConfigChanges(Storm),
     /// A field of the configuration space.
     Config(Field),
+    /// A buffer that was never posted is said to be returned, with an interrupt; that is
+    /// taken back when the front end speaks next.
+    Early,
     /// All buffers that were held are returned.
     Release,
     /// Rubbish in the used ring, and in all buffers that were held.

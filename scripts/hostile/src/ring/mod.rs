@@ -193,6 +193,15 @@ impl Ring {
         }
     }
 
+    /// Says that the first buffer is returned, before any was posted; or takes that
+    /// back.
+    pub fn early(&self, memory: &Memory, on: bool) -> Result<()> {
+        match self {
+            Self::Split(ring) => ring.early(memory, on),
+            Self::Packed(ring) => ring.early(memory, on),
+        }
+    }
+
     /// Rubbish where the device says what it has returned.
     pub fn scribble(&mut self, memory: &Memory) -> Result<()> {
         match self {

@@ -117,6 +117,11 @@ impl Packed {
         Ok(())
     }
 
+    pub fn early(&self, memory: &Memory, on: bool) -> Result<()> {
+        let marks = if on { AVAIL | USED } else { 0 };
+        memory.store(marks, self.at(0) + FLAGS)
+    }
+
     pub fn scribble(&mut self, memory: &Memory) -> Result<()> {
         for _ in 0..3 {
             self.push(memory, 0x5a5a, 0x5a5a_5a5a, 1)?;

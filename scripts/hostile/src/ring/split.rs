@@ -84,6 +84,10 @@ impl Split {
         memory.store(self.returned, self.layout.device + 2)
     }
 
+    pub fn early(&self, memory: &Memory, on: bool) -> Result<()> {
+        memory.store(u16::from(on), self.layout.device + 2)
+    }
+
     pub fn scribble(&mut self, memory: &Memory) -> Result<()> {
         let len = 8 * usize::from(self.layout.size);
         memory.write(&vec![0x5a; len], self.layout.device + 4)?;

@@ -99,6 +99,7 @@ impl Host {
             Lie::Interrupts(storm) => self.start_storm(*storm, Signal::Queue(number)),
             Lie::ConfigChanges(storm) if storm.millis == 0 => self.config_change(),
             Lie::ConfigChanges(storm) => self.start_storm(*storm, Signal::Config),
+            Lie::Early => self.early(number)?,
             Lie::Release => self.release(number)?,
             Lie::Scribble => self.scribble(number)?,
             Lie::Disconnect => {
@@ -121,6 +122,32 @@ impl Host {
         let bytes = MESSAGE.map(u32::to_ne_bytes).concat();
         let pipe = self.to_guest.as_mut();
         pipe.is_some_and(|pipe| pipe.write(&bytes).is_ok_and(|count| count == bytes.len()))
+    }
+
+    fn early(&mut self, number: usize) -> Result<bool> {
+        let queue = &mut self.queues[number];
+        let Some(memory) = &self.memory else {
+            return Ok(false);
+        };
+        queue.start(memory, self.features);
+        let Some(ring) = &queue.ring else {
+            return Ok(false);
+        };
+        ring.early(memory, true)?;
+        queue.early = true;
+        Ok(queue.interrupt())
+    }
+
+    /// Takes back what was said too early.
+    pub fn no_longer_early(&mut self) {
+        for queue in self.queues.iter_mut().filter(|queue| queue.early) {
+            queue.early = false;
+            if let (Some(memory), Some(ring)) = (&self.memory, &queue.ring) {
+                if let Err(error) = ring.early(memory, false) {
+                    eprintln!("{error:#}");
+                }
+            }
+        }
     }
 
     fn release(&mut self, number: usize) -> Result<bool> {

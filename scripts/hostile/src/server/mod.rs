@@ -79,6 +79,7 @@ fn connection(host: &Arc<Mutex<Host>>, stream: UnixStream) -> Result<()> {
             host.run(number);
         }
         if message {
+            lock(host).no_longer_early();
             match peek(&stream)? {
                 None => return Ok(()),
                 Some(SET_BACKEND_REQ_FD) => take_channel(host, &stream)?,

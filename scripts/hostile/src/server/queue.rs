@@ -34,6 +34,8 @@ pub struct Queue {
     pub kick: Option<Arc<File>>,
     pub call: Option<File>,
     pub enabled: bool,
+    /// Whether it says that a buffer is returned, and none was posted.
+    pub early: bool,
     pub ring: Option<Ring>,
     /// Never returned, unless they are released.
     pub held: Vec<Kept>,

@@ -102,7 +102,9 @@ fn one(lab: &Lab, run: &Run, file: &Option<PathBuf>, accel: &Accel) -> Result<Ro
     let void = if run.case.is_honest() && verdict.outcome != Outcome::Clean {
         Some(format!("the honest run is not clean: {}", verdict.detail))
     } else {
-        untold.map(|lie| {
+        // Who hangs in one lie does not get to the next.
+        let hangs = verdict.outcome >= Outcome::Hang && !told.is_empty();
+        untold.filter(|_| !hangs).map(|lie| {
             let (seen, detail) = (verdict.outcome.name(), &verdict.detail);
             format!("{lie} was never told; the guest: {seen}, {detail}")
         })

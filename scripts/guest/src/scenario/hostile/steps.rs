@@ -4,11 +4,11 @@
 
 use std::fmt;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use protocol::disk::{fill, host_seed, Random, DATA, SECTOR};
 
 use super::QUICK;
@@ -27,6 +27,7 @@ const BUFFERED_WRITE: u64 = 12 * MIB;
 const LAST_WRITE: u64 = 14 * MIB;
 
 const SIZES: [usize; 4] = [512, 4096, 65536, 131_072];
+const LONGEST: usize = 2 << 20;
 const SEED: u64 = 0x11e5;
 
 /// For a step that is several requests one after the other, each of which may end
@@ -41,6 +42,13 @@ pub enum Step {
         len: usize,
         /// Of the pattern that is there, where it is known.
         seed: Option<u64>,
+    },
+    /// Past the cache, into pages that do not lie side by side: more of them than a ring
+    /// has descriptors.
+    ReadScattered {
+        at: u64,
+        len: usize,
+        seed: u64,
     },
     /// Of the pattern of `seed`. What goes through the cache is then synced.
     Write {
@@ -59,6 +67,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { cache, at, len, .. } => write!(f, "{cache:?} read of {len} at {at}"),
+            Self::ReadScattered { at, len, .. } => write!(f, "scattered read of {len} at {at}"),
             Self::Write { cache, at, len, .. } => write!(f, "{cache:?} write of {len} at {at}"),
             Self::Flush => f.write_str("fdatasync"),
             Self::DropCaches => f.write_str("dropping caches"),
@@ -71,9 +80,9 @@ impl Step {
     /// Whether the disk is large enough.
     pub fn fits(&self, size: u64) -> bool {
         match self {
-            Self::Read { at, len, .. } | Self::Write { at, len, .. } => {
-                at.saturating_add(*len as u64) <= size
-            }
+            Self::Read { at, len, .. }
+            | Self::ReadScattered { at, len, .. }
+            | Self::Write { at, len, .. } => at.saturating_add(*len as u64) <= size,
             _ => true,
         }
     }
@@ -81,13 +90,17 @@ impl Step {
     /// Whether it succeeds only if the device does something. A flush need not,
     /// without a cache, nor does the serial number fail that the device refuses.
     pub fn proves_life(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::Write { .. })
+        matches!(
+            self,
+            Self::Read { .. } | Self::ReadScattered { .. } | Self::Write { .. }
+        )
     }
 
     /// The pattern that this is to read, and where it begins.
     pub fn expected(&self) -> Option<(u64, u64)> {
         match *self {
             Self::Read { at, seed, .. } => Some((seed?, at)),
+            Self::ReadScattered { at, seed, .. } => Some((seed, at)),
             _ => None,
         }
     }
@@ -134,6 +147,7 @@ impl Step {
                 file.read_exact_at(buffer.bytes(), at)?;
                 return Ok(buffer.bytes().to_vec());
             }
+            Self::ReadScattered { at, len, .. } => return read_scattered(disk, at, len),
             Self::Write {
                 cache,
                 at,
@@ -159,10 +173,35 @@ impl Step {
     }
 }
 
+/// Every other page first, then the others.
+fn read_scattered(disk: &Bound, at: u64, len: usize) -> Result<Vec<u8>> {
+    const PAGE: usize = 4096;
+    let mut buffer = Buffer::new(len);
+    let (mut even, odd): (Vec<_>, Vec<_>) = buffer
+        .bytes()
+        .chunks_mut(PAGE)
+        .enumerate()
+        .partition(|(number, _)| number % 2 == 0);
+    even.extend(odd);
+    let mut pages: Vec<_> = even
+        .into_iter()
+        .map(|(_, page)| IoSliceMut::new(page))
+        .collect();
+    let file = disk.open(Cache::Direct, false)?;
+    let count = rustix::io::preadv(&file, &mut pages, at)?;
+    ensure!(count == len, "only {count} bytes");
+    Ok(pages.iter().flat_map(|page| page.to_vec()).collect())
+}
+
 /// All that does not depend on whether a write succeeded, in the order in which it
 /// comes before the writes.
 pub fn reads(size: u64) -> Vec<Step> {
     let mut steps = direct_reads(24, size);
+    steps.push(Step::ReadScattered {
+        at: 4 * MIB,
+        len: LONGEST,
+        seed: host_seed(DATA),
+    });
     steps.push(Step::DropCaches);
     steps.extend((2..8).map(|mib| Step::Read {
         cache: Cache::Buffered,
@@ -253,7 +292,9 @@ mod tests {
 
     fn range(step: &Step) -> std::ops::Range<u64> {
         match step {
-            Step::Read { at, len, .. } | Step::Write { at, len, .. } => *at..*at + *len as u64,
+            Step::Read { at, len, .. }
+            | Step::ReadScattered { at, len, .. }
+            | Step::Write { at, len, .. } => *at..*at + *len as u64,
             _ => 0..0,
         }
     }
@@ -261,7 +302,8 @@ mod tests {
     #[test]
     fn reads_of_the_host_s_content_meet_no_write() {
         let reads = reads(SIZE);
-        assert_eq!(reads.len(), 24 + 1 + 6);
+        // One of them scattered, and caches are dropped once.
+        assert_eq!(reads.len(), 24 + 1 + 1 + 6);
         assert!(reads.iter().all(|step| range(step).end <= UNTOUCHED));
         assert!(reads.iter().all(|step| step.fits(SIZE)));
         let last = last_read(SIZE).unwrap();

@@ -6,6 +6,7 @@ mod finding;
 mod minimise;
 mod tally;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
@@ -31,7 +32,7 @@ use crate::ui::{self, Stage};
 use crate::{assemble, doctor, source};
 use tally::Tally;
 
-/// How long a guest is lied to.
+/// How long a guest is lied to, in seconds.
 const SLICE: u64 = 30;
 /// Lies a second that two processors are to bear, without the kernel's checkers.
 const RATE_BAR: f64 = 2000.0;
@@ -40,7 +41,7 @@ const WORKERS: usize = 2;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
-    /// How long, for each device
+    /// How long; all devices are lied to at the same time
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// The same seed tells the same lies
@@ -160,16 +161,10 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
         tree,
         kernel,
     };
-    let devices: Vec<_> = Device::ALL
-        .into_iter()
-        .filter(|device| options.device.is_none_or(|wanted| wanted == *device))
-        .collect();
     let mut entries = Vec::new();
-    for device in devices {
-        // Half of the time as fast as it goes, half of it with all checkers.
-        for checked in [false, true] {
-            entries.extend(phase(&setup.lab, options, device, checked)?);
-        }
+    // Half of the time as fast as it goes, half of it with all checkers.
+    for checked in [false, true] {
+        entries.extend(phase(&setup.lab, options, checked)?);
     }
     ctx.ui.print(
         "reached: KCOV records what one task does in a system call, not the interrupts that \
@@ -186,16 +181,15 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     .conclude(ctx, None)
 }
 
-/// One device, on one kernel.
-fn phase(lab: &Lab, options: &Options, device: Device, checked: bool) -> Result<Vec<Entry>> {
-    let kernel = if checked { "checked" } else { "fast" };
-    let name = format!("fuzz.{}.{kernel}", device.name());
+/// All devices, on one kernel.
+fn phase(lab: &Lab, options: &Options, checked: bool) -> Result<Vec<Entry>> {
+    let name = format!("fuzz.{}", if checked { "checked" } else { "fast" });
     let stage = lab.ctx.ui.stage(&name);
     let seconds = options.minutes * 60 / 2;
     stage.set_total(Some(seconds));
-    let slices = slices(options, device, checked, seconds);
+    let slices = slices(options, checked, seconds);
     let started = Instant::now();
-    let tally = Mutex::new(Tally::default());
+    let tallies = Mutex::new(BTreeMap::<Device, Tally>::new());
     let next = AtomicU64::new(0);
     let worker = || -> Result<()> {
         loop {
@@ -204,11 +198,11 @@ fn phase(lab: &Lab, options: &Options, device: Device, checked: bool) -> Result<
                 return Ok(());
             };
             let seen = boot(lab, slice, None)?;
-            let mut tally = tally
+            let mut tallies = tallies
                 .lock()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
-            tally.add(slice, &seen);
-            stage.message(&tally.shown(started.elapsed()));
+            tallies.entry(slice.device).or_default().add(slice, &seen);
+            stage.message(&shown(&tallies, started.elapsed()));
             stage.set_pos(started.elapsed().as_secs());
         }
     };
@@ -221,36 +215,48 @@ fn phase(lab: &Lab, options: &Options, device: Device, checked: bool) -> Result<
         })
     })?;
     let took = started.elapsed();
-    let mut tally = tally
+    let tallies = tallies
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let findings = std::mem::take(&mut tally.findings);
-    let mut detail = Vec::new();
-    for slice in &findings {
-        detail.push(finding::pursue(lab, slice, &stage)?);
+    let mut entries = vec![rate(&name, &tallies, took, checked)];
+    for (device, tally) in &tallies {
+        let mut findings = Vec::new();
+        for slice in &tally.findings {
+            findings.push(finding::pursue(lab, slice, &stage)?);
+        }
+        let name = format!("{name}.{}", device.name());
+        entries.push(found(&name, options.driver, &findings));
+        let states = tally.states() as f64;
+        let states = Entry::new(format!("{name}.states")).pass(states, "states", tally.kinds());
+        entries.push(states);
     }
-    stage.finish(&tally.shown(took));
-    Ok(entries(
-        &name,
-        &tally,
-        took,
-        checked,
-        options.driver,
-        &detail,
-    ))
+    stage.finish(&shown(&tallies, took));
+    Ok(entries)
 }
 
-/// Boots until the time is over: chance decides about the ring.
-fn slices(options: &Options, device: Device, checked: bool, seconds: u64) -> Vec<Slice> {
-    let salt = (device as u64) << 1 | u64::from(checked);
-    let mut random = Random::new(options.seed.wrapping_mul(0x10001) ^ (salt << 48));
+fn shown(tallies: &BTreeMap<Device, Tally>, took: Duration) -> String {
+    let lies: u64 = tallies.values().map(|tally| tally.lies).sum();
+    let states: usize = tallies.values().map(Tally::states).sum();
+    let findings: usize = tallies.values().map(|tally| tally.findings.len()).sum();
+    let rate = lies as f64 / took.as_secs_f64().max(1.0);
+    format!("{rate:.0} lies/s, {lies} lies, {states} states, {findings} findings")
+}
+
+/// The boots of each device by turns, for as many processors as there are workers;
+/// every other pair has packed rings.
+fn slices(options: &Options, checked: bool, seconds: u64) -> Vec<Slice> {
+    let devices: Vec<_> = Device::ALL
+        .into_iter()
+        .filter(|device| options.device.is_none_or(|wanted| wanted == *device))
+        .collect();
+    let mut random = Random::new(options.seed.wrapping_mul(0x10001) ^ (u64::from(checked) << 48));
     let each = SLICE.min(seconds);
     let count = (seconds * WORKERS as u64).div_ceil(each);
-    (0..count)
+    (0..count as usize)
         .map(|number| Slice {
-            device,
+            device: devices[number % devices.len()],
             driver: options.driver,
-            layout: Layout::ALL[(number / WORKERS as u64 % 2) as usize],
+            layout: Layout::ALL[number / WORKERS % 2],
             checked,
             seed: random.below(1 << 32),
             seconds: each,
@@ -283,48 +289,38 @@ pub fn boot(lab: &Lab, slice: &Slice, file: Option<&Path>) -> Result<Seen> {
     })
 }
 
-fn entries(
-    name: &str,
-    tally: &Tally,
-    took: Duration,
-    checked: bool,
-    driver: Driver,
-    findings: &[String],
-) -> Vec<Entry> {
-    let rate = tally.lies as f64 / took.as_secs_f64();
+fn rate(name: &str, tallies: &BTreeMap<Device, Tally>, took: Duration, checked: bool) -> Entry {
+    let sum = |what: fn(&Tally) -> u64| tallies.values().map(what).sum::<u64>();
+    let lies = sum(|tally| tally.lies);
     let detail = format!(
-        "{} lies in {}, {} guests, {} drivers bound, {} operations",
-        tally.lies,
+        "{lies} lies in {}, {} guests, {} drivers bound, {} operations",
         ui::duration(took),
-        tally.guests,
-        tally.rounds,
-        tally.operations
+        sum(|tally| tally.guests),
+        sum(|tally| tally.rounds),
+        sum(|tally| tally.operations)
     );
+    let rate = lies as f64 / took.as_secs_f64();
     let rate = Entry::new(format!("{name}.rate")).pass(rate, "lies/s", detail);
-    let rate = match checked {
-        // That is a bar for speed, not for thoroughness.
+    match checked {
+        // The bar is for speed.
         true => rate,
         false => rate.at_least(RATE_BAR),
-    };
-    let states = tally.states() as f64;
-    let kinds = tally.kinds();
-    let found = Entry::new(format!("{name}.findings"));
+    }
+}
+
+fn found(name: &str, driver: Driver, findings: &[String]) -> Entry {
+    let entry = Entry::new(format!("{name}.findings"));
     let count = findings.len() as f64;
-    let found = match (findings, driver) {
-        ([], _) => found.pass(0.0, "findings", "no leak, no hang, no complaint"),
+    match (findings, driver) {
+        ([], _) => entry.pass(0.0, "findings", "no leak, no hang, no complaint"),
         // What is found in the C drivers is no failure of ours.
-        (_, Driver::C) => found.pass(count, "findings", findings.join("; ")),
+        (_, Driver::C) => entry.pass(count, "findings", findings.join("; ")),
         (_, Driver::Rust) => Entry {
             value: count,
             unit: "findings".into(),
-            ..found.fail(findings.join("; "))
+            ..entry.fail(findings.join("; "))
         },
-    };
-    vec![
-        rate,
-        Entry::new(format!("{name}.states")).pass(states, "states", kinds),
-        found,
-    ]
+    }
 }
 
 /// Says on a stage what a finding is being done about.
@@ -345,17 +341,19 @@ mod tests {
             driver: Driver::Rust,
         };
         let seeds = |seed, checked| {
-            let slices = slices(&options(seed), Device::Rng, checked, 60);
+            let slices = slices(&options(seed), checked, 60);
             slices.iter().map(|slice| slice.seed).collect::<Vec<_>>()
         };
         assert_eq!(seeds(1, false), seeds(1, false));
         assert_ne!(seeds(1, false), seeds(2, false));
         assert_ne!(seeds(1, false), seeds(1, true));
         assert_eq!(seeds(1, false).len(), 4);
-        let layouts: Vec<_> = slices(&options(1), Device::Blk, true, 60)
-            .iter()
-            .map(|slice| slice.layout)
-            .collect();
-        assert!(layouts.contains(&Layout::Packed) && layouts.contains(&Layout::Split));
+        let all = slices(&options(1), true, 60);
+        for device in Device::ALL {
+            for layout in Layout::ALL {
+                let is_it = |slice: &Slice| slice.device == device && slice.layout == layout;
+                assert!(all.iter().any(is_it), "{device:?} {layout:?}");
+            }
+        }
     }
 }

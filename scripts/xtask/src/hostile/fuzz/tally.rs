@@ -3,7 +3,6 @@
 //! What was told, and what came of it, so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use hostile::teller::Told;
 
@@ -56,16 +55,6 @@ impl Tally {
             .map(|(kind, count)| format!("{kind} {count}"))
             .collect();
         format!("combinations of {}", kinds.join(", "))
-    }
-
-    pub fn shown(&self, took: Duration) -> String {
-        format!(
-            "{:.0} lies/s, {} lies, {} states, {} findings",
-            self.lies as f64 / took.as_secs_f64().max(1.0),
-            self.lies,
-            self.states(),
-            self.findings.len()
-        )
     }
 }
 
