@@ -3,12 +3,13 @@
 //! The guest's memory, as the front end hands it over.
 
 use std::fs::File;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context as _, Result};
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 use vm_memory::{
-    AtomicAccess, Bytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
+    AtomicAccess, Bytes, FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryMmap,
+    GuestRegionMmap, MmapRegion, VolatileMemory as _,
 };
 
 pub struct Memory {
@@ -52,6 +53,15 @@ impl Memory {
     pub fn store<T: AtomicAccess>(&self, value: T, at: u64) -> Result<()> {
         let stored = self.map.store(value, GuestAddress(at), Ordering::Release);
         stored.with_context(|| format!("writing {at:#x}"))
+    }
+
+    /// Sets bits of a number that the driver may write at the same time.
+    pub fn set_bits(&self, bits: u16, at: u64) -> Result<()> {
+        let name = || format!("writing {at:#x}");
+        let slice = self.map.get_slice(GuestAddress(at), 2).with_context(name)?;
+        let number = slice.get_atomic_ref::<AtomicU16>(0).with_context(name)?;
+        number.fetch_or(bits, Ordering::AcqRel);
+        Ok(())
     }
 
     pub fn read(&self, at: u64, bytes: &mut [u8]) -> Result<()> {

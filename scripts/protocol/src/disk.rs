@@ -26,7 +26,7 @@ pub const fn host_seed(disk: usize) -> u64 {
 }
 
 /// The finaliser of splitmix64: every bit of the result depends on all bits.
-const fn mix(mut value: u64) -> u64 {
+pub(crate) const fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)

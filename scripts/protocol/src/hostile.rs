@@ -78,22 +78,22 @@ impl Met {
 /// Entropy as the lab's device makes it: words that tell which they are, so that one
 /// that comes twice, or not at all, is seen.
 pub mod words {
-    const MAGIC: [u8; 2] = [0xd1, 0x5e];
+    const MAGIC: u8 = 0xd1;
     pub const LEN: usize = 8;
 
-    /// The word with this number.
-    pub fn word(number: u64) -> [u8; LEN] {
-        let mut word = number.to_be_bytes();
-        word[..2].copy_from_slice(&MAGIC);
-        word
+    /// The word with this number: so much of it is a check that pieces of two words,
+    /// one behind the other, do not look like a third one.
+    pub fn word(number: u32) -> [u8; LEN] {
+        let [a, b, c, d] = number.to_be_bytes();
+        // Not of the number itself: that of 0 would be 0, as much of memory is.
+        let [x, y, z, ..] = crate::disk::mix(!u64::from(number)).to_be_bytes();
+        [MAGIC, a, b, c, d, x, y, z]
     }
 
     /// The number of a word, if it is one.
-    pub fn number(word: &[u8]) -> Option<u64> {
-        let word: [u8; LEN] = word.try_into().ok()?;
-        let mut bytes = word;
-        bytes[..2].fill(0);
-        (word[..2] == MAGIC).then(|| u64::from_be_bytes(bytes))
+    pub fn number(found: &[u8]) -> Option<u32> {
+        let number = u32::from_be_bytes(found.get(1..5)?.try_into().ok()?);
+        (found == word(number)).then_some(number)
     }
 
     #[cfg(test)]
@@ -104,6 +104,9 @@ pub mod words {
         fn words_are_known() {
             assert_eq!(number(&word(7)), Some(7));
             assert_eq!(number(&[0; LEN]), None);
+            let cut = [&word(7)[..7], &word(8)[..1]].concat();
+            assert_eq!(number(&cut), None);
+            assert_eq!(number(&[MAGIC, 0, 0, 0, 0, 0, 0, 0]), None);
             assert_eq!(number(&word(7)[1..]), None);
         }
     }

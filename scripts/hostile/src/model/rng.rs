@@ -45,7 +45,7 @@ impl Model for Rng {
         let len = wrong.write.map_or(all, |amount| amount.of(all));
         let count = len.div_ceil(words::LEN as u64);
         let mut bytes: Vec<u8> = (self.next..self.next + count)
-            .flat_map(words::word)
+            .flat_map(|number| words::word(number as u32))
             .collect();
         if self.random {
             protocol::disk::fill(1, self.next * words::LEN as u64, &mut bytes);

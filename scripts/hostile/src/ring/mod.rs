@@ -6,23 +6,30 @@
 mod packed;
 mod split;
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 
 use crate::lie::{Id, Scope};
 use crate::memory::Memory;
 pub use packed::Packed;
 pub use split::Split;
 
+/// Feature bits that rings depend on.
+pub const INDIRECT: u64 = 1 << 28;
+pub const EVENT_IDX: u64 = 1 << 29;
+pub const RING_PACKED: u64 = 1 << 34;
+
 /// Of a descriptor.
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
-const INDIRECT: u16 = 4;
+const TABLE: u16 = 4;
 
 /// Bytes of a descriptor.
 const DESCRIPTOR: u64 = 16;
 
 /// No driver makes longer ones.
 const LONGEST: usize = 4096;
+/// In bytes, likewise.
+const LARGEST: u64 = 16 << 20;
 
 /// A piece of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,8 +158,7 @@ impl Ring {
         };
         for slot in slots {
             let at = self.layout().descriptors + u64::from(*slot) * DESCRIPTOR + offset;
-            let flags: u16 = memory.load(at)?;
-            memory.store(flags | NEXT, at)?;
+            memory.set_bits(NEXT, at)?;
         }
         Ok(())
     }
@@ -216,6 +222,19 @@ impl Ring {
             Self::Packed(ring) => &ring.layout,
         }
     }
+}
+
+/// Whether another descriptor follows. With tables, buffers of several parts have
+/// one, which is one descriptor: a flag that says so is what we wrote there ourselves.
+fn goes_on(flags: u16, tables: bool) -> bool {
+    flags & NEXT != 0 && !tables
+}
+
+/// A device that misread something would overwrite what is not its own.
+fn plausible(buffer: Buffer) -> Result<Option<Buffer>> {
+    let len: u64 = buffer.parts.iter().map(|part| u64::from(part.len)).sum();
+    ensure!(len <= LARGEST, "the driver posted {len} bytes at once");
+    Ok(Some(buffer))
 }
 
 /// One descriptor as it is in memory.

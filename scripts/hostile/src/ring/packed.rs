@@ -4,7 +4,10 @@
 
 use anyhow::{bail, Result};
 
-use super::{descriptor, Buffer, Layout, Part, DESCRIPTOR, INDIRECT, LONGEST, NEXT, WRITE};
+use super::{
+    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, INDIRECT, LONGEST, TABLE,
+    WRITE,
+};
 use crate::memory::Memory;
 
 /// Where a descriptor has its flags.
@@ -34,12 +37,13 @@ pub struct Packed {
     pub layout: Layout,
     taken: Place,
     returned: Place,
+    tables: bool,
 }
 
 impl Packed {
     /// `base` says in its top bit what a descriptor is marked with in the first
     /// round; some front ends say 0 and mean 1.
-    pub fn new(layout: Layout) -> Self {
+    pub fn new(layout: Layout, features: u64) -> Self {
         let start = Place {
             slot: 0,
             wrap: true,
@@ -48,6 +52,7 @@ impl Packed {
             layout,
             taken: start,
             returned: start,
+            tables: features & INDIRECT != 0,
         }
     }
 
@@ -73,7 +78,7 @@ impl Packed {
             self.taken.advance(1, self.layout.size);
             let [id, flags] = raw.last;
             buffer.id = id;
-            if flags & INDIRECT != 0 {
+            if flags & TABLE != 0 {
                 for index in 0..u64::from(raw.len) / DESCRIPTOR {
                     let inner = descriptor(memory, raw.at + index * DESCRIPTOR)?;
                     buffer.parts.push(part(inner.at, inner.len, inner.last[1]));
@@ -81,8 +86,8 @@ impl Packed {
             } else {
                 buffer.parts.push(part(raw.at, raw.len, flags));
             }
-            if flags & NEXT == 0 {
-                return Ok(Some(buffer));
+            if !goes_on(flags, self.tables) {
+                return plausible(buffer);
             }
             if buffer.slots.len() >= self.layout.size.into() || buffer.parts.len() > LONGEST {
                 bail!("the driver posted a chain without an end");
@@ -138,6 +143,7 @@ fn part(at: u64, len: u32, flags: u16) -> Part {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{memory, LAYOUT};
+    use super::super::NEXT;
     use super::*;
 
     fn post(memory: &Memory, slot: u16, id: u16, flags: u16) {
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn buffers_go_round() {
         let memory = memory();
-        let mut ring = Packed::new(LAYOUT);
+        let mut ring = Packed::new(LAYOUT, 0);
         assert_eq!(ring.pop(&memory).unwrap(), None);
         for round in 0..40_u16 {
             // Two descriptors for each buffer; what says that one is new turns

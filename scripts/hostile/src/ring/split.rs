@@ -4,7 +4,10 @@
 
 use anyhow::{bail, Result};
 
-use super::{descriptor, Buffer, Layout, Part, DESCRIPTOR, INDIRECT, LONGEST, NEXT, WRITE};
+use super::{
+    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, EVENT_IDX, INDIRECT, LONGEST,
+    NEXT, TABLE, WRITE,
+};
 use crate::memory::Memory;
 
 /// Where a descriptor has its flags.
@@ -16,15 +19,17 @@ pub struct Split {
     taken: u16,
     returned: u16,
     event_idx: bool,
+    tables: bool,
 }
 
 impl Split {
-    pub fn new(layout: Layout, base: u16, event_idx: bool) -> Self {
+    pub fn new(layout: Layout, base: u16, features: u64) -> Self {
         Self {
             layout,
             taken: base,
             returned: base,
-            event_idx,
+            event_idx: features & EVENT_IDX != 0,
+            tables: features & INDIRECT != 0,
         }
     }
 
@@ -56,13 +61,13 @@ impl Split {
             )?;
             buffer.slots.push(next);
             let [flags, follows] = raw.last;
-            if flags & INDIRECT != 0 {
+            if flags & TABLE != 0 {
                 indirect(memory, raw.at, &mut buffer)?;
             } else {
                 buffer.parts.push(part(raw.at, raw.len, flags));
             }
-            if flags & NEXT == 0 {
-                return Ok(Some(buffer));
+            if !goes_on(flags, self.tables) {
+                return plausible(buffer);
             }
             if buffer.parts.len() > LONGEST {
                 bail!("the driver posted a chain without an end");
@@ -146,7 +151,7 @@ mod tests {
     #[test]
     fn a_chain_comes_and_goes() {
         let memory = memory();
-        let mut ring = Ring::Split(Split::new(LAYOUT, 0, false));
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, 0));
         assert_eq!(ring.pop(&memory).unwrap(), None);
         post(&memory, 2, 16, NEXT, 5);
         post(&memory, 5, 64, WRITE, 0);
@@ -177,8 +182,8 @@ mod tests {
     #[test]
     fn a_table_of_descriptors_is_one_slot() {
         let memory = memory();
-        let mut ring = Ring::Split(Split::new(LAYOUT, 0, true));
-        post(&memory, 0, 32, INDIRECT, 0);
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, EVENT_IDX | INDIRECT));
+        post(&memory, 0, 32, TABLE | NEXT, 0);
         let table = 0x8000;
         for (slot, flags) in [(0_u64, NEXT), (1, WRITE)] {
             let at = table + slot * DESCRIPTOR;
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn a_chain_without_an_end_is_given_up() {
         let memory = memory();
-        let mut ring = Ring::Split(Split::new(LAYOUT, 0, false));
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, 0));
         post(&memory, 1, 16, NEXT, 1);
         offer(&memory, &[1]);
         assert!(ring.pop(&memory).is_err());

@@ -194,15 +194,22 @@ impl Host {
         }
     }
 
+    /// Takes all that is there before it hands out the first of it: what is overwritten
+    /// later is to be the driver's to misread, not ours.
     fn next(&mut self, number: usize) -> Option<Buffer> {
-        let ring = self.queues[number].ring.as_mut()?;
-        match ring.pop(self.memory.as_ref()?) {
-            Ok(buffer) => buffer,
-            Err(error) => {
-                eprintln!("{error:#}");
-                None
+        let queue = &mut self.queues[number];
+        let (ring, memory) = (queue.ring.as_mut()?, self.memory.as_ref()?);
+        loop {
+            match ring.pop(memory) {
+                Ok(Some(buffer)) => queue.taken.push_back(buffer),
+                Ok(None) => break,
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    break;
+                }
             }
         }
+        queue.taken.pop_front()
     }
 
     /// Serves a buffer; says whether one was returned.

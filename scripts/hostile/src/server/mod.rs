@@ -22,12 +22,12 @@ use vmm_sys_util::sock_ctrl_msg::ScmSocket as _;
 use host::Host;
 
 use crate::model::Model;
+pub use crate::ring::RING_PACKED;
+use crate::ring::{EVENT_IDX, INDIRECT};
 use crate::teller::Teller;
-pub use queue::RING_PACKED;
 
 /// Feature bits of all devices.
 pub const VERSION_1: u64 = 1 << 32;
-pub const INDIRECT: u64 = 1 << 28;
 /// Of the protocol itself.
 const PROTOCOL_FEATURES: u64 = 1 << 30;
 
@@ -50,7 +50,7 @@ pub fn serve(
     teller: Teller,
     bits: Bits,
 ) -> Result<()> {
-    let common = VERSION_1 | INDIRECT | queue::EVENT_IDX | PROTOCOL_FEATURES;
+    let common = VERSION_1 | INDIRECT | EVENT_IDX | PROTOCOL_FEATURES;
     let offered = (model.features() | common | bits.added) & !bits.removed;
     let host = Arc::new(Mutex::new(Host::new(model, teller, offered)));
     loop {

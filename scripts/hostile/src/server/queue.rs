@@ -2,7 +2,7 @@
 
 //! A queue as the front end has set it up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -13,11 +13,7 @@ use nix::fcntl::{fcntl, FcntlArg, OFlag};
 
 use crate::lie::Kind;
 use crate::memory::Memory;
-use crate::ring::{Buffer, Layout, Packed, Ring, Split};
-
-/// Feature bits that say how rings are laid out.
-pub const EVENT_IDX: u64 = 1 << 29;
-pub const RING_PACKED: u64 = 1 << 34;
+use crate::ring::{Buffer, Layout, Packed, Ring, Split, RING_PACKED};
 
 /// A buffer that is not returned yet, and the length that it is to have then.
 pub struct Kept {
@@ -37,6 +33,8 @@ pub struct Queue {
     /// Whether it says that a buffer is returned, and none was posted.
     pub early: bool,
     pub ring: Option<Ring>,
+    /// Not served yet.
+    pub taken: VecDeque<Buffer>,
     /// Never returned, unless they are released.
     pub held: Vec<Kept>,
     /// Returned in time.
@@ -73,8 +71,8 @@ impl Queue {
             device,
         };
         self.ring = Some(match features & RING_PACKED {
-            0 => Ring::Split(Split::new(layout, self.base, features & EVENT_IDX != 0)),
-            _ => Ring::Packed(Packed::new(layout)),
+            0 => Ring::Split(Split::new(layout, self.base, features)),
+            _ => Ring::Packed(Packed::new(layout, features)),
         });
     }
 
@@ -90,7 +88,8 @@ impl Queue {
     pub fn in_flight(&self) -> Vec<Buffer> {
         let late = self.late.iter().map(|(_, kept)| kept);
         let kept = self.held.iter().chain(late).chain(&self.reversed);
-        kept.map(|kept| kept.buffer.clone()).collect()
+        let kept = kept.map(|kept| &kept.buffer);
+        kept.chain(&self.taken).cloned().collect()
     }
 
     /// Empties the doorbell.

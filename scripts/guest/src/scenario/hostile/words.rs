@@ -25,7 +25,7 @@ impl Found {
         let mut rest = bytes;
         while let Some((word, after)) = rest.split_at_checked(words::LEN) {
             let number = words::number(word);
-            numbers.extend(number);
+            numbers.extend(number.map(u64::from));
             markers += u64::from(word == MARKER);
             let known = number.is_some() || word == MARKER;
             strange += u64::from(!known);
@@ -58,7 +58,7 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn bytes(numbers: &[u64]) -> Vec<u8> {
+    fn bytes(numbers: &[u32]) -> Vec<u8> {
         numbers.iter().copied().flat_map(words::word).collect()
     }
 
