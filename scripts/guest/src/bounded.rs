@@ -13,6 +13,8 @@ use anyhow::{anyhow, bail, Context as _, Result};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
+use crate::uml;
+
 /// For effects that the kernel offers no event for.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -158,6 +160,10 @@ pub fn place(task: &str) -> String {
         .take(8)
         .collect();
     if frames.is_empty() {
+        if uml::is_here() {
+            // Its `wchan` is whatever the stack above the scheduler happens to hold.
+            return "a place that this kernel does not tell".into();
+        }
         return wchan(task).unwrap_or_else(|| "user space".into());
     }
     frames.join(" < ")

@@ -18,6 +18,12 @@ use crate::bounded::{until, within};
 const DRIVER: &str = "/sys/bus/platform/drivers/virtio-uml";
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Whether this is user-mode Linux.
+pub fn is_here() -> bool {
+    let info = fs::read_to_string("/proc/cpuinfo");
+    info.is_ok_and(|text| text.contains("User Mode Linux"))
+}
+
 /// Whether a device in this slot is such a connection.
 pub fn is_slot(slot: &str) -> bool {
     slot.starts_with("virtio-uml.")

@@ -113,7 +113,8 @@ impl Packed {
     /// order, for a driver that did not mind.
     pub fn jump(&mut self, memory: &Memory, by: u16) -> Result<()> {
         let returned = self.returned;
-        for _ in 0..by.min(self.layout.size) {
+        // One less than all, or what was returned just now would be marked once more.
+        for _ in 0..by.min(self.layout.size - 1) {
             let at = self.at(self.returned.slot);
             let id: u16 = memory.load(at + 12)?;
             self.push(memory, id, 1, 1)?;

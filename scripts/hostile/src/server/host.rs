@@ -354,6 +354,11 @@ impl Host {
                 in_flight.push(kept.buffer.clone());
                 ring.rewrite(memory, &in_flight)?;
             }
+            // What is in flight then never comes back.
+            Lie::Disconnect => {
+                end.held = true;
+                return self.tell_at(lie, number);
+            }
             Lie::Config(_) | Lie::Look => return Ok(false),
             other => return self.tell_at(other, number),
         }

@@ -83,7 +83,7 @@ impl<'a> Finding<'a> {
     }
 
     fn about(&self) -> Option<&'a str> {
-        self.rows[0].run.case.about_c.as_deref()
+        self.rows[0].run.case.analysis()
     }
 
     fn differing(&self) -> impl Iterator<Item = &'a Row> + '_ {
@@ -397,7 +397,7 @@ mod tests {
     fn an_analysis_is_printed_once() {
         let with_analysis = |name| {
             let mut row = c(name, SPLIT, Outcome::Crash);
-            row.run.case.about_c = Some("core".into());
+            row.run.case.about_c = Some(hostile::case::About::All("core".into()));
             row.run.case.kernel = Some("other".into());
             row
         };
