@@ -40,6 +40,9 @@ struct Args {
     /// Lie by chance
     #[arg(long)]
     seed: Option<u64>,
+    /// Be honest to so many drivers first: firmware reads from disks
+    #[arg(long, default_value_t = 0)]
+    after: u32,
     /// Where to write down each lie that was told, a line each
     #[arg(long)]
     log: Option<PathBuf>,
@@ -72,7 +75,7 @@ fn main() -> Result<()> {
     let model = args.device.make(args.image.as_deref(), args.random)?;
     let listener = UnixListener::bind(&args.socket);
     let listener = listener.with_context(|| args.socket.display().to_string())?;
-    server::serve(&listener, model, teller, bits)
+    server::serve(&listener, model, teller, bits, args.after)
 }
 
 fn find<'a>(cases: &'a [Case], name: &str) -> Result<&'a Case> {

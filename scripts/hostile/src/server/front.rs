@@ -137,10 +137,7 @@ impl VhostUserBackendReqHandlerMut for Host {
     fn get_config(&mut self, offset: u32, size: u32, _: VhostUserConfigFlags) -> Result<Vec<u8>> {
         self.used = true;
         let end = (offset + size) as usize;
-        let mut space = self.model.config();
-        self.teller
-            .configure(self.instance, &mut space, end, self.served);
-        space.resize(end.max(space.len()), 0);
+        let space = self.config(end);
         Ok(space[offset as usize..end].to_vec())
     }
 

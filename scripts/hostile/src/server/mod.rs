@@ -43,16 +43,17 @@ pub struct Bits {
     pub removed: u64,
 }
 
-/// Serves front ends until the process is ended.
+/// Serves front ends until the process is ended; is honest to the first `after` drivers.
 pub fn serve(
     listener: &UnixListener,
     model: Box<dyn Model>,
     teller: Teller,
     bits: Bits,
+    after: u32,
 ) -> Result<()> {
     let common = VERSION_1 | INDIRECT | EVENT_IDX | PROTOCOL_FEATURES;
     let offered = (model.features() | common | bits.added) & !bits.removed;
-    let host = Arc::new(Mutex::new(Host::new(model, teller, offered)));
+    let host = Arc::new(Mutex::new(Host::new(model, teller, offered, after)));
     loop {
         let (stream, _) = listener.accept().context("accept")?;
         let ended = connection(&host, stream);

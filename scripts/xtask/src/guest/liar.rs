@@ -11,7 +11,7 @@ use hostile::model::Device;
 use super::{disk, uml, Lab};
 use crate::command::{Command, Running};
 use crate::context::Context;
-use crate::scenario::{Boot, Liar, Lies, LIAR_KIB};
+use crate::scenario::{Boot, Lies, Platform, LIAR_KIB};
 
 /// How many crates cargo compiles for it, for the time left.
 const CRATES: u64 = 60;
@@ -54,10 +54,10 @@ fn image(dir: &Path, number: usize) -> PathBuf {
 /// Starts one process for each device, and waits until it listens.
 pub fn start(lab: &Lab, dir: &Path, boot: &Boot) -> Result<Vec<Running>> {
     let mut all = Vec::new();
-    for (number, liar) in boot.liars.iter().enumerate() {
+    for number in 0..boot.liars.len() {
         fs::write(image(dir, number), disk::original(number, LIAR_KIB << 10))
             .context("the image of a disk")?;
-        let mut running = command(lab.liar()?, dir, number, liar).spawn()?;
+        let mut running = command(lab.liar()?, dir, number, boot).spawn()?;
         uml::await_socket(&mut running, &socket(dir, number))?;
         all.push(running);
     }
@@ -83,12 +83,17 @@ fn device(program: &Path, device: Device, socket: &Path) -> Command {
         .args(["--device", device.name()])
 }
 
-fn command(program: &Path, dir: &Path, number: usize, liar: &Liar) -> Command {
+fn command(program: &Path, dir: &Path, number: usize, boot: &Boot) -> Command {
+    let liar = &boot.liars[number];
     let mut command = device(program, liar.device, &socket(dir, number))
         .arg("--image")
         .arg(image(dir, number))
         .arg("--log")
         .arg(log(dir, number));
+    if boot.platform == Platform::Qemu && liar.device == Device::Blk {
+        // The firmware looks for something to boot.
+        command = command.args(["--after", "1"]);
+    }
     if liar.packed {
         command = command.arg("--packed");
     }

@@ -28,8 +28,9 @@ pub const IO_TIMEOUT: &str = "1000";
 /// A reader that gets on does so between two samples, or a few.
 const WAITING_SAMPLES: u32 = 60;
 
-/// Whatever fails so often in a row does not come back.
-const MOST_ERRORS: u64 = 12;
+/// Whatever fails so often in a row does not come back: more often than there are
+/// reads before the first write, of a device that fails all reads.
+const MOST_ERRORS: u64 = 20;
 
 pub struct Disk(Bound);
 
