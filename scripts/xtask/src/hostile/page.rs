@@ -87,8 +87,9 @@ fn intro(head: &Head, rows: &[Row]) -> String {
          (user-mode Linux with KASAN, UBSAN and lockdep; QEMU where the name of the case ends \
          in <code>-qemu</code>). <em>Demanded</em> is how a driver may fare that does not trust \
          the device. What ended otherwise is bold and has a <b>✗</b>, and the line below says \
-         what was seen. Every cell leads to the console log of its guest. The C drivers are \
-         measured only: except with the honest device, they cannot make the lab fail.</p>\n",
+         what was seen. Every cell leads to the console log of its guest. The C drivers, \
+         and both on a kernel that lacks a patch of the series, are measured only: except with \
+         the honest device, they cannot make the lab fail.</p>\n",
         escape(&facts)
     )
 }
