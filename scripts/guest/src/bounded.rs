@@ -65,11 +65,19 @@ pub fn within<T: Send + 'static>(
         let _ = tell_result.send(operation());
     });
     let id = thread.recv()?;
+    let asked = Instant::now();
     match result.recv_timeout(limit) {
+        Ok(_) if is_frozen(asked, limit) => Err(Stuck::new(what, limit, id).into()),
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(anyhow!("{what} panicked")),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(Stuck::new(what, limit, id).into()),
     }
+}
+
+/// Whether nobody ran for so long, not even who counts the time: an answer that came
+/// meanwhile is no excuse.
+fn is_frozen(since: Instant, limit: Duration) -> bool {
+    since.elapsed() > 2 * limit
 }
 
 /// Does `operation` in a thread and has `see` look at each of the steps that it
@@ -88,7 +96,9 @@ pub fn each<T: Send + 'static>(
     });
     let id = thread.recv()?;
     loop {
+        let asked = Instant::now();
         match step.recv_timeout(limit) {
+            Ok(_) if is_frozen(asked, limit) => return Err(Stuck::new(what, limit, id).into()),
             Ok(step) => see(step),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return handle.join().map_err(|_| anyhow!("{what} panicked"));

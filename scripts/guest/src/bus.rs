@@ -17,6 +17,9 @@ pub const RUST_DRIVER: &str = "virtio_rng_rust";
 /// How long a bind or unbind may take that nothing slows down.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
+/// The number of the feature bit.
+pub const RING_PACKED: usize = 34;
+
 const BUS: &str = "/sys/bus/virtio";
 /// `VIRTIO_ID_RNG` as the `device` attribute shows it.
 const RNG: &str = "0x0004";
@@ -97,6 +100,13 @@ impl Device {
 
     pub fn exists(&self) -> bool {
         self.on_bus().is_some()
+    }
+
+    /// Whether driver and device agreed on this feature bit.
+    pub fn has_feature(&self, bit: usize) -> Result<bool> {
+        let path = self.path("features").context("the device is gone")?;
+        let bits = fs::read_to_string(&path).context("features")?;
+        Ok(bits.as_bytes().get(bit) == Some(&b'1'))
     }
 
     /// The driver that the device is bound to.

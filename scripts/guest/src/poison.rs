@@ -16,7 +16,7 @@ use crate::reader::describe;
 /// The first argument that makes this binary fill memory.
 pub const ROLE: &str = "marker";
 
-const MOST: usize = 48 << 20;
+const MOST: usize = 128 << 20;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Returns when the memory is free again.
@@ -24,7 +24,7 @@ pub fn free_memory() -> Result<()> {
     let path = "/proc/meminfo";
     let info = std::fs::read_to_string(path).context(path)?;
     let available = available(&info).context("no MemAvailable")?;
-    let bytes = MOST.min(available / 4);
+    let bytes = MOST.min(available / 4 * 3);
     let mut child = Command::new("/proc/self/exe")
         .args([ROLE, &bytes.to_string()])
         .spawn()

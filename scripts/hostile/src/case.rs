@@ -28,6 +28,8 @@ pub enum Outcome {
     ProbeError,
     /// From some request on, all failed.
     Broken,
+    /// The reader got what nobody sent, and nothing said so.
+    Corrupt,
     /// What the reader must not see reached it.
     Leak,
     /// It could not be bound again.
@@ -47,6 +49,7 @@ impl Outcome {
             Self::RequestError => "request error",
             Self::ProbeError => "probe error",
             Self::Broken => "broken",
+            Self::Corrupt => "wrong data",
             Self::Leak => "leak",
             Self::Lost => "lost",
             Self::Hang => "hang",
@@ -146,6 +149,8 @@ pub enum About {
 pub struct Chance {
     pub seed: u64,
     pub seconds: u64,
+    /// On the kernel with all checkers.
+    pub checked: bool,
 }
 
 /// A case, for one device.
@@ -217,20 +222,37 @@ impl Case {
         self.devices[0]
     }
 
+    /// Whether it runs on a kernel without checkers.
+    pub fn is_fast(&self) -> bool {
+        self.chance.is_some_and(|chance| !chance.checked)
+    }
+
     /// Whether the device saw what it must not see.
     pub fn was_shown(&self, told: &[Told]) -> bool {
         told.iter().any(|told| told.rule.lie == Lie::Look)
     }
 
     pub fn is_honest(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.bits.is_empty()
     }
 
     /// A lie of the case that was not told, if there is one: then the case was not
     /// tried.
     pub fn untold(&self, told: &[Told]) -> Option<String> {
-        let kind = |rule: &Rule| std::mem::discriminant(&rule.lie);
-        let is_told = |rule: &&Rule| told.iter().any(|told| kind(&told.rule) == kind(rule));
+        let is_told = |rule: &&Rule| match &rule.lie {
+            Lie::Config(field) => field.values.iter().all(|value| {
+                let is_it = |lie: &Lie| {
+                    matches!(lie, Lie::Config(told)
+                    if told.offset == field.offset && told.values == [*value])
+                };
+                told.iter().any(|told| is_it(&told.rule.lie))
+            }),
+            // As many as there were.
+            Lie::Reverse(_) => told
+                .iter()
+                .any(|told| matches!(told.rule.lie, Lie::Reverse(_))),
+            lie => told.iter().any(|told| told.rule.lie == *lie),
+        };
         // To look is no lie; what is seen is the result.
         let looks = |rule: &&Rule| rule.lie == Lie::Look;
         let mut rules = self.rules.iter().filter(|rule| !looks(rule));
@@ -263,6 +285,8 @@ pub struct Kernel {
     /// If that is a mistake: the cases of which one must show it in our drivers.
     #[serde(default)]
     pub caught_by: Vec<String>,
+    /// What is then seen contains this: other trouble is not that mistake.
+    pub shows: Option<String>,
 }
 
 #[derive(Deserialize)]

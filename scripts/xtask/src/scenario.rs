@@ -101,8 +101,6 @@ pub struct Boot {
     /// When that happens.
     pub cut: Option<Cut>,
     pub limit: Duration,
-    /// Between its last word and its end.
-    pub power_off: Duration,
 }
 
 /// The part of a name that stands for the console as a whole.
@@ -127,7 +125,6 @@ impl Boot {
             power_cuts: None,
             cut: None,
             limit: Duration::from_secs(seconds),
-            power_off: Duration::from_secs(20),
         }
     }
 
@@ -391,8 +388,6 @@ pub fn slow(platform: Platform) -> Boot {
 pub fn hostile(platform: Platform, liar: Liar, seconds: u64) -> Boot {
     Boot {
         liars: vec![liar],
-        // With a driver that hangs it may never come to that.
-        power_off: Duration::from_secs(3),
         ..Boot::new(platform, "hostile", seconds)
     }
 }

@@ -142,7 +142,7 @@ impl Ring {
     }
 
     /// Sets the flag of a following descriptor.
-    pub fn set_next(&self, memory: &Memory, buffer: &Buffer, scope: Scope) -> Result<()> {
+    pub fn set_next(&mut self, memory: &Memory, buffer: &Buffer, scope: Scope) -> Result<()> {
         let all: Vec<u16>;
         let slots = match scope {
             Scope::One => &buffer.slots,
@@ -159,6 +159,10 @@ impl Ring {
         for slot in slots {
             let at = self.layout().descriptors + u64::from(*slot) * DESCRIPTOR + offset;
             memory.set_bits(NEXT, at)?;
+        }
+        match self {
+            Self::Split(ring) => ring.marked = true,
+            Self::Packed(ring) => ring.marked = true,
         }
         Ok(())
     }
@@ -224,10 +228,10 @@ impl Ring {
     }
 }
 
-/// Whether another descriptor follows. With tables, buffers of several parts have
-/// one, which is one descriptor: a flag that says so is what we wrote there ourselves.
-fn goes_on(flags: u16, tables: bool) -> bool {
-    flags & NEXT != 0 && !tables
+/// Whether another descriptor follows. Once we have set flags that say so ourselves,
+/// which are not to be told from the driver's, only tables are believed.
+fn goes_on(flags: u16, marked: bool) -> bool {
+    flags & NEXT != 0 && !marked
 }
 
 /// A device that misread something would overwrite what is not its own.

@@ -5,8 +5,7 @@
 use anyhow::{bail, Result};
 
 use super::{
-    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, INDIRECT, LONGEST, TABLE,
-    WRITE,
+    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, LONGEST, TABLE, WRITE,
 };
 use crate::memory::Memory;
 
@@ -37,13 +36,12 @@ pub struct Packed {
     pub layout: Layout,
     taken: Place,
     returned: Place,
-    tables: bool,
+    /// Whether flags were set that say that descriptors follow.
+    pub marked: bool,
 }
 
 impl Packed {
-    /// `base` says in its top bit what a descriptor is marked with in the first
-    /// round; some front ends say 0 and mean 1.
-    pub fn new(layout: Layout, features: u64) -> Self {
+    pub fn new(layout: Layout) -> Self {
         let start = Place {
             slot: 0,
             wrap: true,
@@ -52,7 +50,7 @@ impl Packed {
             layout,
             taken: start,
             returned: start,
-            tables: features & INDIRECT != 0,
+            marked: false,
         }
     }
 
@@ -86,7 +84,7 @@ impl Packed {
             } else {
                 buffer.parts.push(part(raw.at, raw.len, flags));
             }
-            if !goes_on(flags, self.tables) {
+            if !goes_on(flags, self.marked) {
                 return plausible(buffer);
             }
             if buffer.slots.len() >= self.layout.size.into() || buffer.parts.len() > LONGEST {
@@ -158,7 +156,7 @@ mod tests {
     #[test]
     fn buffers_go_round() {
         let memory = memory();
-        let mut ring = Packed::new(LAYOUT, 0);
+        let mut ring = Packed::new(LAYOUT);
         assert_eq!(ring.pop(&memory).unwrap(), None);
         for round in 0..40_u16 {
             // Two descriptors for each buffer; what says that one is new turns

@@ -5,8 +5,8 @@
 use anyhow::{bail, Result};
 
 use super::{
-    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, EVENT_IDX, INDIRECT, LONGEST,
-    NEXT, TABLE, WRITE,
+    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, EVENT_IDX, LONGEST, NEXT,
+    TABLE, WRITE,
 };
 use crate::memory::Memory;
 
@@ -19,7 +19,8 @@ pub struct Split {
     taken: u16,
     returned: u16,
     event_idx: bool,
-    tables: bool,
+    /// Whether flags were set that say that descriptors follow.
+    pub marked: bool,
 }
 
 impl Split {
@@ -29,19 +30,19 @@ impl Split {
             taken: base,
             returned: base,
             event_idx: features & EVENT_IDX != 0,
-            tables: features & INDIRECT != 0,
+            marked: false,
         }
     }
 
     pub fn pop(&mut self, memory: &Memory) -> Result<Option<Buffer>> {
-        if memory.load::<u16>(self.layout.driver + 2)? == self.taken {
+        if !self.is_posted(memory)? {
             if self.event_idx {
                 // For the doorbell of the next one; then one may be there.
                 let event = self.layout.device + 4 + 8 * u64::from(self.layout.size);
                 memory.store(self.taken, event)?;
                 std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             }
-            if memory.load::<u16>(self.layout.driver + 2)? == self.taken {
+            if !self.is_posted(memory)? {
                 return Ok(None);
             }
         }
@@ -66,7 +67,7 @@ impl Split {
             } else {
                 buffer.parts.push(part(raw.at, raw.len, flags));
             }
-            if !goes_on(flags, self.tables) {
+            if !goes_on(flags, self.marked) {
                 return plausible(buffer);
             }
             if buffer.parts.len() > LONGEST {
@@ -74,6 +75,13 @@ impl Split {
             }
             next = follows;
         }
+    }
+
+    fn is_posted(&self, memory: &Memory) -> Result<bool> {
+        let index: u16 = memory.load(self.layout.driver + 2)?;
+        let more = index.wrapping_sub(self.taken);
+        // More than the ring holds: the driver has taken back what it had posted.
+        Ok((1..=self.layout.size).contains(&more))
     }
 
     pub fn push(&mut self, memory: &Memory, id: u32, len: u32) -> Result<()> {
@@ -182,8 +190,8 @@ mod tests {
     #[test]
     fn a_table_of_descriptors_is_one_slot() {
         let memory = memory();
-        let mut ring = Ring::Split(Split::new(LAYOUT, 0, EVENT_IDX | INDIRECT));
-        post(&memory, 0, 32, TABLE | NEXT, 0);
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, EVENT_IDX));
+        post(&memory, 0, 32, TABLE, 0);
         let table = 0x8000;
         for (slot, flags) in [(0_u64, NEXT), (1, WRITE)] {
             let at = table + slot * DESCRIPTOR;
@@ -199,6 +207,19 @@ mod tests {
         assert_eq!(ring.pop(&memory).unwrap(), None);
         let event = LAYOUT.device + 4 + 8 * u64::from(LAYOUT.size);
         assert_eq!(memory.load::<u16>(event).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_there() {
+        let memory = memory();
+        let mut ring = Ring::Split(Split::new(LAYOUT, 0, 0));
+        post(&memory, 1, 16, WRITE, 0);
+        post(&memory, 2, 16, WRITE, 0);
+        offer(&memory, &[1, 2]);
+        assert!(ring.pop(&memory).unwrap().is_some());
+        assert!(ring.pop(&memory).unwrap().is_some());
+        memory.store(1_u16, LAYOUT.driver + 2).unwrap();
+        assert_eq!(ring.pop(&memory).unwrap(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use protocol::disk::MARKER;
 
 use super::queue::{Kept, Queue};
 use super::storm::{Running, Signal};
-use crate::lie::{Kind, Len, Lie, Moment, Now};
+use crate::lie::{Kind, Len, Lie, Moment, Now, Status};
 use crate::memory::Memory;
 use crate::model::{Model, Wrong};
 use crate::ring::Buffer;
@@ -135,8 +135,18 @@ impl Host {
     }
 
     fn start_storm(&mut self, storm: crate::lie::Storm, signal: Signal) -> bool {
-        self.storms.push(Running::new(storm, signal));
-        true
+        let heard = self.signal(signal);
+        if heard {
+            self.storms.push(Running::new(storm, signal));
+        }
+        heard
+    }
+
+    fn signal(&mut self, signal: Signal) -> bool {
+        match signal {
+            Signal::Queue(number) => self.queues[number].interrupt(),
+            Signal::Config => self.config_change(),
+        }
     }
 
     /// Says that the configuration has changed.
@@ -286,7 +296,16 @@ impl Host {
             buffer,
         };
         let mut end = End::default();
+        let is_kept = |lie: &Lie| matches!(lie, Lie::Hold | Lie::Late(_) | Lie::Reverse(_));
+        let is_kept = lies.iter().any(is_kept);
         for lie in lies {
+            // What is not returned now is not returned as something else.
+            if is_kept && matches!(lie, Lie::Id(_) | Lie::Repeat(_) | Lie::Jump(_)) {
+                continue;
+            }
+            if !has_effect(lie, now.kind) {
+                continue;
+            }
             if self.tell_one(number, &mut kept, &mut end, lie)? {
                 self.teller.told(lie, now, self.served);
             }
@@ -304,15 +323,12 @@ impl Host {
                 reversed: Some(count),
                 ..
             } => {
-                queue.reversed.push(kept);
+                queue.reversed.push((*now, kept));
                 queue
                     .reverse
                     .get_or_insert((count, Instant::now() + PATIENCE));
                 if queue.reversed.len() >= count {
-                    let last_lie = Lie::Reverse(count);
-                    if self.return_reversed(number)? > 1 {
-                        self.teller.told(&last_lie, now, self.served);
-                    }
+                    self.return_reversed(number)?;
                     return Ok(true);
                 }
             }
@@ -342,13 +358,13 @@ impl Host {
         end: &mut End,
         lie: &Lie,
     ) -> Result<bool> {
-        let queue = &self.queues[number];
-        let (Some(memory), Some(ring)) = (&self.memory, &queue.ring) else {
+        let queue = &mut self.queues[number];
+        let mut in_flight = queue.in_flight();
+        let (Some(memory), Some(ring)) = (&self.memory, &mut queue.ring) else {
             return Ok(false);
         };
         match lie {
             Lie::Id(id) => {
-                let mut in_flight = queue.in_flight();
                 // What was posted and not taken yet is not known here.
                 in_flight.retain(|other| other.id != kept.buffer.id);
                 end.id = ring.lied_id(*id, &kept.buffer, &in_flight);
@@ -356,10 +372,12 @@ impl Host {
             }
             Lie::Len(len) => {
                 let posted = kept.buffer.writable() as u32;
+                let honest = kept.len;
                 kept.len = match len {
                     Len::Value(value) => *value,
                     Len::PostedPlus(more) => posted.wrapping_add(*more),
                 };
+                return Ok(kept.len != honest);
             }
             Lie::Repeat(times) => end.times = *times,
             Lie::Jump(by) => end.jump = Some(*by),
@@ -369,12 +387,11 @@ impl Host {
             Lie::Late(millis) => end.late = Some(*millis),
             Lie::Reverse(count) => {
                 end.reversed = Some(*count);
-                // Told when they are returned.
+                // Told once there is another one.
                 return Ok(false);
             }
             Lie::NextFlag(scope) => ring.set_next(memory, &kept.buffer, *scope)?,
             Lie::Rewrite => {
-                let mut in_flight = queue.in_flight();
                 in_flight.push(kept.buffer.clone());
                 ring.rewrite(memory, &in_flight)?;
             }
@@ -393,8 +410,12 @@ impl Host {
         let queue = &mut self.queues[number];
         queue.reverse = None;
         let reversed = std::mem::take(&mut queue.reversed);
-        for kept in reversed.iter().rev() {
+        for (now, kept) in reversed.iter().rev() {
             self.push(number, kept)?;
+            if reversed.len() > 1 {
+                let lie = Lie::Reverse(reversed.len());
+                self.teller.told(&lie, now, self.served);
+            }
         }
         Ok(reversed.len())
     }
@@ -451,14 +472,20 @@ impl Host {
         let mut storms = std::mem::take(&mut self.storms);
         for storm in &mut storms {
             for _ in 0..storm.due(now) {
-                match storm.signal {
-                    Signal::Queue(number) => self.queues[number].interrupt(),
-                    Signal::Config => self.config_change(),
-                };
+                self.signal(storm.signal);
             }
         }
         storms.retain(|storm| storm.until > now);
         self.storms = storms;
+    }
+}
+
+/// Whether a lie about a request of this kind is one.
+fn has_effect(lie: &Lie, kind: Kind) -> bool {
+    match lie {
+        Lie::Write(_) => matches!(kind, Kind::Entropy | Kind::Read),
+        Lie::Status(status) => kind != Kind::Entropy && *status != Status::Value(0),
+        _ => true,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 
-use crate::lie::Kind;
+use crate::lie::{Kind, Now};
 use crate::memory::Memory;
 use crate::ring::{Buffer, Layout, Packed, Ring, Split, RING_PACKED};
 
@@ -40,7 +40,7 @@ pub struct Queue {
     /// Returned in time.
     pub late: Vec<(Instant, Kept)>,
     /// Returned once there are so many, or at that time.
-    pub reversed: Vec<Kept>,
+    pub reversed: Vec<(Now, Kept)>,
     pub reverse: Option<(usize, Instant)>,
     pub of_all: u64,
     pub of_kind: HashMap<Kind, u64>,
@@ -72,7 +72,7 @@ impl Queue {
         };
         self.ring = Some(match features & RING_PACKED {
             0 => Ring::Split(Split::new(layout, self.base, features)),
-            _ => Ring::Packed(Packed::new(layout, features)),
+            _ => Ring::Packed(Packed::new(layout)),
         });
     }
 
@@ -87,7 +87,8 @@ impl Queue {
 
     pub fn in_flight(&self) -> Vec<Buffer> {
         let late = self.late.iter().map(|(_, kept)| kept);
-        let kept = self.held.iter().chain(late).chain(&self.reversed);
+        let reversed = self.reversed.iter().map(|(_, kept)| kept);
+        let kept = self.held.iter().chain(late).chain(reversed);
         let kept = kept.map(|kept| &kept.buffer);
         kept.chain(&self.taken).cloned().collect()
     }

@@ -119,6 +119,11 @@ impl Console {
         Ok(Some(event))
     }
 
+    /// Whether something that it did hangs.
+    pub fn is_stuck(&self) -> bool {
+        self.transcript.met.iter().any(|met| met.stuck.is_some())
+    }
+
     pub fn stored(&self) -> u64 {
         self.transcript.stored
     }

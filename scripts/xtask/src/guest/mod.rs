@@ -43,6 +43,10 @@ use initramfs::Archives;
 pub use power_cut::Cut;
 use vm::Vm;
 
+/// Between the last word of a guest and its end.
+const POWER_OFF: Duration = Duration::from_secs(20);
+/// The same where something in it hangs.
+const STUCK: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(200);
 
 /// A kernel with the file system for its guests.
@@ -208,6 +212,9 @@ impl<'a> Lab<'a> {
             stage.set_total(usual.map(|usual| usual.as_secs().max(1)));
         }
         let end = watch.until_end(&mut vm)?;
+        for line in vm.said_by_devices() {
+            watch.console.remark(&format!("a device: {line}"))?;
+        }
         let transcript = watch.console.close(end);
         if stage.is_some() && transcript.end == End::PoweredOff {
             let mut durations = Durations::load(self.ctx);
@@ -244,7 +251,11 @@ impl Watch<'_> {
             if started.elapsed() > self.boot.limit {
                 return Ok(End::OutOfTime(self.boot.limit));
             }
-            let patience = self.boot.power_off;
+            // Where something hangs, it need not come to that.
+            let patience = match self.console.is_stuck() {
+                true => STUCK,
+                false => POWER_OFF,
+            };
             if last_word.is_some_and(|at: Instant| at.elapsed() > patience) {
                 return Ok(End::NoPowerOff(patience));
             }

@@ -73,6 +73,17 @@ impl Vm {
         self.guest.next(patience)
     }
 
+    /// What the devices complained of.
+    pub fn said_by_devices(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        for backend in &mut self.backends {
+            while let Ok(Event::Line(line)) = backend.next(Duration::ZERO) {
+                said.push(line);
+            }
+        }
+        said
+    }
+
     /// Ends the process behind the first device.
     pub fn kill_backend(&mut self) -> Result<()> {
         if self.backends.is_empty() {

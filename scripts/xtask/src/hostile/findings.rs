@@ -29,7 +29,7 @@ impl Part {
 
     fn of(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Leak | Outcome::Splat | Outcome::Crash => Self::Memory,
+            Outcome::Corrupt | Outcome::Leak | Outcome::Splat | Outcome::Crash => Self::Memory,
             Outcome::Lost | Outcome::Hang => Self::Availability,
             Outcome::Clean | Outcome::RequestError | Outcome::ProbeError | Outcome::Broken => {
                 Self::Other
@@ -40,7 +40,7 @@ impl Part {
     fn heading(self) -> &'static str {
         match self {
             Self::Memory => {
-                "## Leaks, complaints and crashes\n\n\
+                "## Wrong data, leaks, complaints and crashes\n\n\
                  Memory reached a reader that must never see it, the kernel complained, or it \
                  died. Not every complaint is about memory: its first line says what it is \
                  about.\n\n"
@@ -330,7 +330,7 @@ mod tests {
         let text = text(&rows);
         let headings: Vec<_> = text.lines().filter(|line| line.starts_with("##")).collect();
         let expected = [
-            "## Leaks, complaints and crashes",
+            "## Wrong data, leaks, complaints and crashes",
             "### `d`",
             "## Hangs and lost devices",
             "### `b`",

@@ -34,7 +34,6 @@ const DEADLY: &[&str] = &[
     "kernel BUG at",
     "unable to handle",
     "general protection",
-    "Segfault with no mm",
 ];
 
 /// All that was seen, the worst first; at least one.
@@ -73,6 +72,29 @@ pub fn judge(transcript: &Transcript, transport_complains: &[String]) -> Verdict
     }
 }
 
+/// Why what the guest told is not all that it should have told, if so: then its
+/// silence means nothing.
+pub fn hole(transcript: &Transcript, parts: &[Part]) -> Option<String> {
+    if let Some(bad) = transcript.outcomes.iter().find(|outcome| !outcome.ok) {
+        return Some(format!("the guest gave up: {}", bad.detail));
+    }
+    if transcript.torn > 0 {
+        return Some(format!("{} lines could not be read", transcript.torn));
+    }
+    let met = &transcript.met;
+    if !transcript.done || met.iter().any(|met| met.stuck.is_some()) {
+        // That has been judged.
+        return None;
+    }
+    let is_told = |part: Part| met.iter().any(|met| met.part == part);
+    let bound = met
+        .iter()
+        .any(|met| met.part == Part::Bind && met.failed == 0);
+    let needs = |part: &&Part| bound || !matches!(part, Part::Work | Part::Unbind);
+    let missing = parts.iter().filter(needs).find(|part| !is_told(**part))?;
+    Some(format!("the guest told nothing of part {missing:?}"))
+}
+
 fn is_of_transport(splat: &Splat, complains: &[String]) -> bool {
     let first = splat.excerpt.first().map_or("", String::as_str);
     complains.iter().any(|text| first.contains(text.as_str()))
@@ -92,6 +114,10 @@ fn of_part(met: &Met) -> Vec<(Outcome, String)> {
     let mut seen = Vec::new();
     if let Some(stuck) = &met.stuck {
         seen.push((Outcome::Hang, stuck.clone()));
+    }
+    if met.blank > 0 {
+        let detail = format!("{} words that the device did not send", met.blank);
+        seen.push((Outcome::Corrupt, detail));
     }
     if met.stale > 0 {
         let detail = format!("{} words of stale memory reached the reader", met.stale);
@@ -122,10 +148,7 @@ fn of_part(met: &Met) -> Vec<(Outcome, String)> {
 fn summary(met: &[Met]) -> String {
     let work = met.iter().find(|met| met.part == Part::Work);
     match work {
-        Some(Met { good, blank: 0, .. }) => format!("{good} operations"),
-        Some(Met { good, blank, .. }) => {
-            format!("{good} operations, {blank} words that the device did not send")
-        }
+        Some(Met { good, .. }) => format!("{good} operations"),
         None => "not bound".into(),
     }
 }
@@ -184,6 +207,33 @@ mod tests {
             ..met(Part::Unbind)
         };
         assert_eq!(outcome(vec![stuck], &[]), Outcome::Hang);
+    }
+
+    #[test]
+    fn silence_is_a_hole() {
+        const ALL: &[Part] = &[Part::Bind, Part::Work, Part::Unload];
+        let all = || ALL.iter().map(|part| met(*part)).collect::<Vec<_>>();
+        assert_eq!(hole(&transcript(all(), &[]), ALL), None);
+        assert!(hole(&transcript(vec![], &[]), ALL).is_some());
+        let mut without_work = all();
+        without_work.remove(1);
+        assert!(hole(&transcript(without_work.clone(), &[]), ALL).is_some());
+        without_work[0].failed = 1;
+        assert_eq!(hole(&transcript(without_work, &[]), ALL), None);
+        let torn = Transcript {
+            torn: 1,
+            ..transcript(all(), &[])
+        };
+        assert!(hole(&torn, ALL).is_some());
+    }
+
+    #[test]
+    fn wrong_data_is_seen() {
+        let wrong = Met {
+            blank: 1,
+            ..met(Part::Work)
+        };
+        assert_eq!(outcome(vec![wrong], &[]), Outcome::Corrupt);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
         kernel,
     };
     if options.mutants {
-        let entries = mutants::run(&mut setup)?;
+        let entries = mutants::run(&mut setup, |_| true)?;
         let machine = vec!["UML".into()];
         let release = setup.kernel.release.clone();
         return Report::new("mutants", &release, &setup.source, machine, &entries)
@@ -173,7 +173,7 @@ pub fn check(
         }
     }
     if !wanted.is_empty() {
-        entries.extend(mutants::run(&mut setup)?);
+        entries.extend(mutants::run(&mut setup, wants)?);
     }
     Ok(entries)
 }
@@ -265,6 +265,10 @@ fn prepare(setup: &mut Setup, tools: &Toolchain, runs: &[Run]) -> Result<()> {
         let kernel = build::ensure(ctx, tools, &setup.tree, Variant::X86_64)?;
         setup.lab.add(kernel)?;
         setup.lab.accel()?;
+    }
+    if runs.iter().any(|run| run.case.is_fast()) {
+        let kernel = build::ensure(ctx, tools, &setup.tree, Variant::Uml)?;
+        setup.lab.add(kernel)?;
     }
     let named = |name: &str| {
         runs.iter()

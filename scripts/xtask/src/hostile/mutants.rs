@@ -6,7 +6,7 @@
 use anyhow::Result;
 use hostile::case::{self, Layout, Transport};
 
-use super::row::{Driver, Run};
+use super::row::{Driver, Row, Run};
 use super::{add_changed, runner, Setup};
 use crate::report::Entry;
 
@@ -27,8 +27,10 @@ fn name(kernel: &case::Kernel) -> String {
     format!("{PREFIX}{}", kernel.name)
 }
 
-pub fn run(setup: &mut Setup) -> Result<Vec<Entry>> {
-    mutants()?.iter().map(|kernel| one(setup, kernel)).collect()
+/// Those whose results are wanted.
+pub fn run(setup: &mut Setup, wants: impl Fn(&str) -> bool) -> Result<Vec<Entry>> {
+    let wanted = mutants()?.into_iter().filter(|kernel| wants(&name(kernel)));
+    wanted.map(|kernel| one(setup, &kernel)).collect()
 }
 
 fn one(setup: &mut Setup, kernel: &case::Kernel) -> Result<Entry> {
@@ -59,9 +61,22 @@ fn one(setup: &mut Setup, kernel: &case::Kernel) -> Result<Entry> {
     if let Some(void) = with.iter().find_map(|row| row.void.as_ref()) {
         return Ok(entry.fail(format!("proves nothing: {void}")));
     }
-    let found: Vec<_> = with.iter().filter(|row| !row.as_demanded()).collect();
+    let shows = kernel.shows.as_deref().unwrap_or_default();
+    let is_it = |row: &&Row| {
+        let mut lines = row.excerpt.iter().chain([&row.detail]);
+        !row.as_demanded() && lines.any(|line| line.contains(shows))
+    };
+    let found: Vec<_> = with.iter().filter(is_it).collect();
     Ok(match found.first() {
-        None => entry.fail(format!("nobody noticed that {}", kernel.what)),
+        None => {
+            let seen = with.iter().map(|row| row.detail.clone());
+            let seen: Vec<_> = seen.collect();
+            entry.fail(format!(
+                "nobody noticed that {}: {}",
+                kernel.what,
+                seen.join("; ")
+            ))
+        }
         Some(first) => {
             let seen = first.entry();
             let detail = format!("{}: {}: {}", seen.name, seen.unit, first.detail);

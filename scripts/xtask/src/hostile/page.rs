@@ -166,6 +166,9 @@ fn meaning(outcome: Outcome) -> &'static str {
         Outcome::RequestError => "Some requests failed, others succeeded after them.",
         Outcome::ProbeError => "The driver refused the device.",
         Outcome::Broken => "From some request on, all failed: the driver gave the device up.",
+        Outcome::Corrupt => {
+            "A reader got what the device did not send, such as zeros, and no error."
+        }
         Outcome::Leak => "Memory reached a reader that must never see it.",
         Outcome::Lost => "The device could not be used again, although it was honest by then.",
         Outcome::Hang => "Something did not end: a reader, an unbind, the guest.",
@@ -349,6 +352,7 @@ const STYLE: &str = r#":root {
   --broken: #a5c9ea; --on-broken: #092a47;
   --lost: #fbeaa9; --on-lost: #463500;
   --hang: #f2bf45; --on-hang: #352300;
+  --wrong: #e3cbe0; --on-wrong: #43203c;
   --leak: #a53d7e; --on-leak: #ffffff;
   --splat: #bf4208; --on-splat: #ffffff;
   --crash: #33060c; --on-crash: #ffffff;
@@ -362,7 +366,8 @@ const STYLE: &str = r#":root {
     --broken: #265a88; --on-broken: #eaf4fd;
     --lost: #4e3f0b; --on-lost: #fbeaa9;
     --hang: #7c5906; --on-hang: #fff3d0;
-    --leak: #a53d7e; --on-leak: #ffffff;
+    --wrong: #e3cbe0; --on-wrong: #43203c;
+  --leak: #a53d7e; --on-leak: #ffffff;
     --splat: #c94a10; --on-splat: #ffffff;
     --crash: #f5dfe1; --on-crash: #33060c;
   }
@@ -401,6 +406,7 @@ a.chip:hover, a.chip:focus-visible { text-decoration: underline; }
 .request-error { background: var(--request-error); color: var(--on-request-error); }
 .probe-error { background: var(--probe-error); color: var(--on-probe-error); }
 .broken { background: var(--broken); color: var(--on-broken); }
+.wrong-data { background: var(--wrong); color: var(--on-wrong); }
 .leak { background: var(--leak); color: var(--on-leak); }
 .lost { background: var(--lost); color: var(--on-lost); }
 .hang { background: var(--hang); color: var(--on-hang); }

@@ -48,6 +48,14 @@ impl Run {
         )
     }
 
+    /// As its log is called: with the kernel, if that is another one.
+    pub fn log_name(&self) -> String {
+        match &self.case.kernel {
+            Some(kernel) => format!("{}-{kernel}", self.name()),
+            None => self.name(),
+        }
+    }
+
     pub fn case_name(&self) -> String {
         match self.transport {
             Transport::Uml => self.case.name.clone(),

@@ -8,20 +8,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hostile::case::{Layout, Outcome, Transport};
 use hostile::teller;
+use protocol::hostile::Part;
 
 use super::row::{Row, Run};
 use super::{judge, module, shown};
 use crate::guest::accel::Accel;
 use crate::guest::{self, liar, Lab};
+use crate::process_group::check_interrupt;
 use crate::scenario::{self, Boot, Liar, Lies, Platform};
 
 /// For a guest to say its last word: the longest that is good waits for the time-outs
 /// of many requests, one after the other.
 const UML_SECONDS: u64 = 30;
 const QEMU_SECONDS: u64 = 180;
+
+/// What a guest has to tell of.
+const PARTS: &[Part] = &[
+    Part::Bind,
+    Part::Work,
+    Part::Unbind,
+    Part::Again,
+    Part::Unload,
+];
 
 /// Runs all; returns what came of them in the same order.
 pub fn run(lab: &mut Lab, runs: Vec<Run>, file: Option<PathBuf>) -> Result<Vec<Row>> {
@@ -54,9 +65,9 @@ fn all(
             let Some(run) = runs.get(number) else {
                 return Ok(());
             };
-            let row = one(lab, run, file, &accel)
-                .with_context(|| run.name())
-                .inspect_err(|_| next.store(runs.len(), Ordering::Relaxed))?;
+            let row = one(lab, run, file, &accel).unwrap_or_else(|error| failed(run, &error));
+            // One that fails costs its own row only, unless nobody wants the others.
+            check_interrupt().inspect_err(|_| next.store(runs.len(), Ordering::Relaxed))?;
             if !is_good(&row) {
                 let entry = row.entry();
                 stage.line(&format!("{}: {}, {}", entry.name, entry.unit, entry.detail));
@@ -85,6 +96,20 @@ fn all(
     Ok(rows)
 }
 
+/// The row of a run of which nothing came.
+fn failed(run: &Run, error: &anyhow::Error) -> Row {
+    Row {
+        run: run.clone(),
+        outcome: None,
+        detail: String::new(),
+        void: Some(format!("{error:#}")),
+        told: 0,
+        log: String::new(),
+        took: Duration::ZERO,
+        excerpt: Vec::new(),
+    }
+}
+
 fn one(lab: &Lab, run: &Run, file: &Option<PathBuf>, accel: &Accel) -> Result<Row> {
     let boot = boot(run, file);
     let accel = match run.transport {
@@ -99,7 +124,10 @@ fn one(lab: &Lab, run: &Run, file: &Option<PathBuf>, accel: &Accel) -> Result<Ro
     if run.case.was_shown(&told) {
         verdict.shown_to_device();
     }
-    let void = if run.case.is_honest() && verdict.outcome != Outcome::Clean {
+    let hole = judge::hole(&transcript, PARTS);
+    let void = if hole.is_some() {
+        hole
+    } else if run.case.is_honest() && verdict.outcome != Outcome::Clean {
         Some(format!("the honest run is not clean: {}", verdict.detail))
     } else {
         // Who hangs in one lie does not get to the next.
@@ -134,23 +162,28 @@ pub fn boot(run: &Run, file: &Option<PathBuf>) -> Boot {
             file: file.clone(),
         },
     };
+    let packed = run.layout == Layout::Packed;
     let liar = Liar {
         device: case.device(),
         lies,
-        packed: run.layout == Layout::Packed,
+        packed,
         bounced: case.bounced,
     };
     let mut boot = scenario::hostile(platform, liar, seconds);
-    boot.label = Some(run.name());
+    boot.label = Some(run.log_name());
     boot.change.clone_from(&case.kernel);
     boot.params = vec![
         ("device", case.device().name().into()),
         ("driver", module(run)),
         ("workload", case.workload.name().into()),
+        ("packed", u8::from(packed).to_string()),
     ];
     if let Some(chance) = case.chance {
         boot.params.push(("seed", chance.seed.to_string()));
         boot.params.push(("seconds", chance.seconds.to_string()));
+        if !chance.checked {
+            boot.platform = Platform::Uml;
+        }
         boot.limit += Duration::from_secs(chance.seconds);
     }
     if let (super::Driver::Rust, Some(parameter)) = (run.driver, &case.parameter) {

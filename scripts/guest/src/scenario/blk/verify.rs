@@ -13,7 +13,7 @@ use protocol::disk::{host_seed, DATA, KIB, PACKED, SCRATCH};
 use rustix::thread::{sched_setaffinity, CpuSet};
 
 use crate::bounded::within;
-use crate::bus::{self, LIMIT};
+use crate::bus::{self, LIMIT, RING_PACKED};
 use crate::disk::{drop_caches, slot, Bound, Buffer, Cache, C_DRIVER, IO_LIMIT};
 use crate::module;
 use crate::program::fio;
@@ -26,9 +26,6 @@ const POLLED: &str = include_str!("../../../jobs/polled.fio");
 /// Of a job with two parts of a disk.
 const PART_KIB: u64 = 8 << 10;
 const FIO_LIMIT: Duration = Duration::from_secs(180);
-
-/// The numbers of feature bits.
-const RING_PACKED: usize = 34;
 
 pub fn run(driver: &str, report: &mut Report) {
     report.check("verify", || verify(driver, DIRECT));
@@ -165,7 +162,7 @@ fn read_on_each_cpu(disk: &Bound, cpus: usize) -> Result<()> {
 fn packed(driver: &str) -> Result<Measured> {
     let split = Bound::new(SCRATCH, driver)?;
     ensure!(
-        !has_feature(&split, RING_PACKED)?,
+        !split.device.has_feature(RING_PACKED)?,
         "{} is packed",
         split.name
     );
@@ -174,7 +171,7 @@ fn packed(driver: &str) -> Result<Measured> {
     let block = disk.read_attribute("queue/logical_block_size")?;
     ensure!(block == "4096", "{} has blocks of {block} bytes", disk.name);
     ensure!(
-        has_feature(&disk, RING_PACKED)?,
+        disk.device.has_feature(RING_PACKED)?,
         "{} did not get a packed ring",
         disk.name
     );
@@ -194,13 +191,6 @@ fn packed(driver: &str) -> Result<Measured> {
 fn check_with_fio_on_half(disk: &Bound) -> Result<()> {
     let kib = KIB[PACKED] / 4;
     fio(DIRECT, disk, kib, FIO_LIMIT)?.succeeds(FIO_LIMIT)
-}
-
-/// The bits that driver and device agreed on.
-fn has_feature(disk: &Bound, bit: usize) -> Result<bool> {
-    let path = disk.device.path("features").context("the device is gone")?;
-    let bits = fs::read_to_string(&path).context("features")?;
-    Ok(bits.as_bytes().get(bit) == Some(&b'1'))
 }
 
 /// Some of the queues without interrupts, by a parameter of the module.

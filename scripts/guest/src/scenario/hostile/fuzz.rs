@@ -5,7 +5,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use protocol::disk::Random;
 use protocol::hostile::{Met, Part};
 
@@ -16,6 +16,8 @@ use crate::poison;
 
 /// The operations of a round.
 const MOST: u64 = 400;
+/// So many rounds without anything done: the device cannot be had back.
+const LOST: u32 = 20;
 /// A device that is dead stays so until it is bound again.
 const MOST_ERRORS: u64 = 8;
 /// Once in so many rounds, memory is filled with the marker.
@@ -57,9 +59,25 @@ impl Fuzz {
     /// there is any sense in another part.
     pub fn rounds<S: Subject>(&self, bound: &mut Option<S>, bind: impl Fn() -> Result<S>) -> bool {
         begin(Part::Work);
-        (0..)
-            .take_while(|_| !self.is_over())
-            .all(|round| tell(Part::Work, |met| self.round(round, bound, &bind, met)))
+        let mut in_vain = 0;
+        for round in (0..).take_while(|_| !self.is_over()) {
+            let mut good = 0;
+            let on = tell(Part::Work, |met| {
+                let done = self.round(round, bound, &bind, met);
+                good = met.good;
+                done
+            });
+            if !on {
+                return false;
+            }
+            in_vain = if good == 0 { in_vain + 1 } else { 0 };
+            if in_vain == LOST {
+                return tell(Part::Again, |_| {
+                    bail!("not one operation in {LOST} rounds, each with another driver")
+                });
+            }
+        }
+        true
     }
 
     /// Counts the operations between bind and unbind, and what fails of these two.

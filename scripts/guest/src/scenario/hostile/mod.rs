@@ -16,14 +16,14 @@ mod words;
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
-use anyhow::{bail, Context as _, Result};
+use anyhow::{bail, ensure, Context as _, Result};
 use protocol::hostile::{Met, Part};
 
 use self::disk::Disk;
 use self::fuzz::Fuzz;
 use self::part::{count, part};
 use self::rng::Rng;
-use crate::bus::{self, Device, LIMIT};
+use crate::bus::{self, Device, LIMIT, RING_PACKED};
 use crate::params::Params;
 use crate::reader::Reader;
 use crate::{module, poison};
@@ -74,6 +74,8 @@ struct Plan {
     driver: String,
     /// Of the module.
     parameters: &'static CStr,
+    /// The layout of the ring that is to be met.
+    packed: bool,
     workload: Workload,
 }
 
@@ -105,6 +107,7 @@ impl Plan {
             driver: driver.into(),
             // Once in the life of a guest.
             parameters: Box::leak(parameters.into_boxed_c_str()),
+            packed: params.number("packed", 0)? != 0,
             workload,
         })
     }
@@ -141,7 +144,12 @@ impl Plan {
         module::load_with(&self.driver, self.parameters)?;
         // A bind that failed half-way may have left the driver on the device.
         S::device()?.unbind(LIMIT)?;
-        S::bind(&self.driver)
+        let subject = S::bind(&self.driver)?;
+        ensure!(
+            S::device()?.has_feature(RING_PACKED)? == self.packed,
+            "the ring has another layout"
+        );
+        Ok(subject)
     }
 
     /// Leaves the reader that the next part is about, if it is about one.

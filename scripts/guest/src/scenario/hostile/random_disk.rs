@@ -16,7 +16,7 @@ use rustix::fs::{fadvise, Advice};
 
 use super::content::markers;
 use super::fuzz::Fuzz;
-use super::QUICK;
+use super::steps::SEVERAL;
 use crate::bounded::each;
 use crate::disk::{Bound, Buffer, Cache};
 
@@ -32,7 +32,7 @@ pub fn work(disk: &Bound, size: u64, fuzz: &Fuzz, round: u64, met: &mut Met) -> 
     let (disk, fuzz) = (disk.clone(), *fuzz);
     let what = format!("an operation on {}", disk.name);
     let thread = move |steps: &Sender<_>| operations(steps, &disk, size, &fuzz, round);
-    each(QUICK, &what, thread, |stale| {
+    each(SEVERAL, &what, thread, |stale| {
         met.stale += met.count(stale).unwrap_or(0);
     })
 }

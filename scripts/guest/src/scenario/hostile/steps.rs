@@ -32,7 +32,7 @@ const SEED: u64 = 0x11e5;
 
 /// For a step that is several requests one after the other, each of which may end
 /// with its timeout only.
-const SEVERAL: Duration = Duration::from_secs(12);
+pub const SEVERAL: Duration = Duration::from_secs(12);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {

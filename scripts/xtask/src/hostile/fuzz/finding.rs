@@ -2,15 +2,16 @@
 
 //! A finding: repeated, reduced to the lies that it takes, and kept as a case.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use hostile::case::{self, Case};
 use hostile::lie::{Lie, Rule};
 use hostile::teller::Told;
 
 use super::minimise::minimise;
-use super::{boot, tell, Seen, Slice};
+use super::{boot, Seen, Slice};
 use crate::guest::Lab;
 use crate::stamp;
 use crate::ui::Stage;
@@ -18,38 +19,48 @@ use crate::ui::Stage;
 /// How many guests are booted to find out which lies it takes.
 const TRIES: usize = 20;
 
-/// Repeats what a slice found; returns what there is to say about it.
-pub fn pursue(lab: &Lab, slice: &Slice, stage: &Stage) -> Result<String> {
-    tell(stage, slice, "once more");
-    let seen = boot(lab, slice, None)?;
-    let dir = lab.ctx.out.join("fuzz");
+/// Keeps what a slice found as it was found, at once: all its lies, and its log.
+pub fn keep(lab: &Lab, slice: &Slice, seen: &Seen) -> Result<()> {
+    let case = case_of(slice, seen, rules_of(&seen.told));
+    write(&path(lab, &slice.name(), "toml"), &case)?;
+    let log = path(lab, &slice.name(), "log");
+    fs::copy(&seen.log, &log).with_context(|| log.display().to_string())?;
+    Ok(())
+}
+
+fn path(lab: &Lab, name: &str, extension: &str) -> PathBuf {
+    lab.ctx.out.join("fuzz").join(format!("{name}.{extension}"))
+}
+
+/// Looks for the lies that it takes; returns what there is to say about it.
+pub fn pursue(lab: &Lab, slice: &Slice, seen: &Seen, stage: &Stage) -> Result<String> {
     let name = slice.name();
-    let path = dir.join(format!("{name}.toml"));
-    if !seen.is_bad() {
+    let found = path(lab, &name, "toml");
+    let trial = path(lab, &format!("{name}-trial"), "toml");
+    let mut tries = 0;
+    let mut is_bad = |rules: &[Rule]| {
+        tries += 1;
+        stage.message(&format!("{name}: try {tries}, {} lies", rules.len()));
+        write(&trial, &case_of(slice, seen, rules.to_vec()))?;
+        Ok::<_, anyhow::Error>(boot(lab, slice, Some(&trial))?.is_bad())
+    };
+    let rules = rules_of(&seen.told);
+    let what = format!("{}: {}", seen.verdict.outcome.name(), seen.verdict.detail);
+    if rules.is_empty() || !is_bad(&rules)? {
+        let _ = fs::remove_file(&trial);
         return Ok(format!(
-            "{name} did not come again; its log is out/logs/fuzz-{name}.log, and the seed {} the \
-             same lies",
+            "{what}; its lies alone do not bring it back; they and the log are in {}, the seed is {}",
+            found.display(),
             slice.seed
         ));
     }
-    let rules = rules_of(&seen.told);
-    let trial = dir.join(format!("{name}-trial.toml"));
-    let mut tries = 0;
-    let is_bad = |rules: &[Rule]| {
-        tries += 1;
-        tell(stage, slice, &format!("try {tries}, {} lies", rules.len()));
-        write(&trial, &case_of(slice, &seen, rules.to_vec()))?;
-        Ok(boot(lab, slice, Some(&trial))?.is_bad())
-    };
-    let least = minimise(last_first(rules), TRIES, is_bad)?;
+    let least = minimise(rules, TRIES, is_bad)?;
     let count = least.len();
-    write(&path, &case_of(slice, &seen, least))?;
-    let _ = std::fs::remove_file(&trial);
+    write(&found, &case_of(slice, seen, least))?;
+    let _ = fs::remove_file(&trial);
     Ok(format!(
-        "{}: {}; {count} lies do it: make hostile CASE={} DRIVER={}",
-        seen.verdict.outcome.name(),
-        seen.verdict.detail,
-        path.display(),
+        "{what}; {count} lies do it: make hostile CASE={} DRIVER={}",
+        found.display(),
         slice.driver.name()
     ))
 }
@@ -90,13 +101,6 @@ fn rules_of(told: &[Told]) -> Vec<Rule> {
             _ => rules.push(told.rule.clone()),
         }
     }
-    rules
-}
-
-/// What was told last is the most likely to matter: what is left out first comes
-/// first.
-fn last_first(mut rules: Vec<Rule>) -> Vec<Rule> {
-    rules.sort_by_key(|rule| rule.instance);
     rules
 }
 

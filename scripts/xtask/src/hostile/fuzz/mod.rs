@@ -7,7 +7,7 @@ mod minimise;
 mod tally;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -27,8 +27,8 @@ use crate::context::Context;
 use crate::guest::accel::Accel;
 use crate::guest::{self, liar, Lab};
 use crate::report::{Entry, Report};
-use crate::scenario::{Lies, Platform};
-use crate::ui::{self, Stage};
+use crate::scenario::Lies;
+use crate::ui;
 use crate::{assemble, doctor, source};
 use tally::Tally;
 
@@ -36,6 +36,8 @@ use tally::Tally;
 const SLICE: u64 = 30;
 /// Lies a second that two processors are to bear, without the kernel's checkers.
 const RATE_BAR: f64 = 2000.0;
+/// How many findings of each device are reduced; each takes up to 21 guests.
+const PURSUED: usize = 2;
 /// For the processors that the bar is for.
 const WORKERS: usize = 2;
 
@@ -106,6 +108,7 @@ impl Slice {
             chance: Some(Chance {
                 seed: self.seed,
                 seconds: self.seconds,
+                checked: self.checked,
             }),
             brief: false,
         }
@@ -119,13 +122,6 @@ impl Slice {
             transport: Transport::Uml,
         }
     }
-
-    fn platform(&self) -> Platform {
-        match self.checked {
-            true => Platform::UmlDebug,
-            false => Platform::Uml,
-        }
-    }
 }
 
 /// What came of a boot.
@@ -134,13 +130,15 @@ pub struct Seen {
     pub told: Vec<Told>,
     pub rounds: u64,
     pub operations: u64,
-    pub took: Duration,
+    /// Why what the guest told means nothing, if so.
+    hole: Option<String>,
+    log: PathBuf,
 }
 
 impl Seen {
     /// What no device may bring about.
     pub fn is_bad(&self) -> bool {
-        self.verdict.outcome >= Outcome::Leak
+        self.verdict.outcome >= Outcome::Leak || self.hole.is_some()
     }
 }
 
@@ -201,7 +199,10 @@ fn phase(lab: &Lab, options: &Options, checked: bool) -> Result<Vec<Entry>> {
             let mut tallies = tallies
                 .lock()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
-            tallies.entry(slice.device).or_default().add(slice, &seen);
+            if seen.is_bad() {
+                finding::keep(lab, slice, &seen)?;
+            }
+            tallies.entry(slice.device).or_default().add(slice, seen);
             stage.message(&shown(&tallies, started.elapsed()));
             stage.set_pos(started.elapsed().as_secs());
         }
@@ -218,12 +219,21 @@ fn phase(lab: &Lab, options: &Options, checked: bool) -> Result<Vec<Entry>> {
     let tallies = tallies
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut entries = vec![rate(&name, &tallies, took, checked)];
+    let operations: u64 = tallies.values().map(|tally| tally.operations).sum();
+    let operations = operations as f64 / took.as_secs_f64();
+    let mut entries = vec![
+        rate(&name, &tallies, took, checked),
+        Entry::new(format!("{name}.operations")).pass(operations, "operations/s", "of the guest"),
+    ];
     for (device, tally) in &tallies {
         let mut findings = Vec::new();
-        for slice in &tally.findings {
-            findings.push(finding::pursue(lab, slice, &stage)?);
+        for (slice, seen) in tally.findings.iter().take(PURSUED) {
+            findings.push(finding::pursue(lab, slice, seen, &stage)?);
         }
+        let kept = tally.findings.iter().skip(PURSUED);
+        findings.extend(kept.map(|(slice, seen)| {
+            format!("{}: {}, in out/fuzz", slice.name(), seen.verdict.detail)
+        }));
         let name = format!("{name}.{}", device.name());
         entries.push(found(&name, options.driver, &findings));
         let states = tally.states() as f64;
@@ -268,24 +278,30 @@ fn slices(options: &Options, checked: bool, seconds: u64) -> Vec<Slice> {
 pub fn boot(lab: &Lab, slice: &Slice, file: Option<&Path>) -> Result<Seen> {
     let run = slice.run();
     let mut boot = runner::boot(&run, &file.map(Path::to_owned));
-    boot.platform = slice.platform();
-    boot.label = Some(run.case.name.clone());
+    boot.label = Some(match file {
+        None => run.case.name.clone(),
+        // The log of what was found is not to be overwritten.
+        Some(_) => format!("{}-again", run.case.name),
+    });
     boot.liars[0].lies = match file {
         None => Lies::Chance { seed: slice.seed },
         Some(file) => Lies::Case {
-            name: run.case.name.clone(),
+            name: run.case.name,
             file: Some(file.to_owned()),
         },
     };
     let dir = guest::temporary()?;
     let transcript = lab.watch_quietly(&boot, &Accel::None, dir.path())?;
     let rounds = transcript.met.iter().filter(|met| met.part == Part::Work);
+    let told = teller::read_log(&liar::log(dir.path(), 0)).unwrap_or_default();
+    let hole = judge::hole(&transcript, &[Part::Bind, Part::Work, Part::Unload]);
     Ok(Seen {
+        hole: hole.or_else(|| told.is_empty().then(|| "the device told no lie".into())),
+        log: transcript.log.clone(),
         verdict: judge::judge(&transcript, &[]),
-        told: teller::read_log(&liar::log(dir.path(), 0)).unwrap_or_default(),
+        told,
         operations: rounds.clone().map(|met| met.good + met.failed).sum(),
         rounds: rounds.count() as u64,
-        took: transcript.took,
     })
 }
 
@@ -321,11 +337,6 @@ fn found(name: &str, driver: Driver, findings: &[String]) -> Entry {
             ..entry.fail(findings.join("; "))
         },
     }
-}
-
-/// Says on a stage what a finding is being done about.
-fn tell(stage: &Stage, slice: &Slice, text: &str) {
-    stage.message(&format!("{}: {text}", slice.name()));
 }
 
 #[cfg(test)]

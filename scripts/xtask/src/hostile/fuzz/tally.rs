@@ -15,25 +15,18 @@ pub struct Tally {
     pub rounds: u64,
     pub operations: u64,
     /// What went wrong where it may not.
-    pub findings: Vec<Slice>,
+    pub findings: Vec<(Slice, Seen)>,
     /// Which lies were told at once, of which layout.
     combinations: BTreeSet<(&'static str, String)>,
     by_kind: BTreeMap<String, u64>,
 }
 
 impl Tally {
-    pub fn add(&mut self, slice: &Slice, seen: &Seen) {
+    pub fn add(&mut self, slice: &Slice, seen: Seen) {
         self.lies += seen.told.len() as u64;
         self.guests += 1;
         self.rounds += seen.rounds;
         self.operations += seen.operations;
-        if seen.is_bad() {
-            self.findings.push(Slice {
-                // So long it took, and a bit.
-                seconds: (seen.took.as_secs() + 2).min(slice.seconds),
-                ..slice.clone()
-            });
-        }
         for together in seen.told.chunk_by(is_same_moment) {
             let kinds: BTreeSet<_> = together.iter().map(kind).collect();
             for kind in &kinds {
@@ -42,6 +35,9 @@ impl Tally {
             let kinds: Vec<_> = kinds.into_iter().collect();
             self.combinations
                 .insert((slice.layout.name(), kinds.join("+")));
+        }
+        if seen.is_bad() {
+            self.findings.push((slice.clone(), seen));
         }
     }
 
