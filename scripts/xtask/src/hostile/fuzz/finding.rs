@@ -34,6 +34,11 @@ fn path(lab: &Lab, name: &str, extension: &str) -> PathBuf {
 
 /// Looks for the lies that it takes; returns what there is to say about it.
 pub fn pursue(lab: &Lab, slice: &Slice, seen: &Seen, stage: &Stage) -> Result<String> {
+    // As long as it took, and a bit.
+    let slice = &Slice {
+        seconds: (seen.took.as_secs() + 2).min(slice.seconds),
+        ..slice.clone()
+    };
     let name = slice.name();
     let found = path(lab, &name, "toml");
     let trial = path(lab, &format!("{name}-trial"), "toml");

@@ -130,6 +130,7 @@ pub struct Seen {
     pub told: Vec<Told>,
     pub rounds: u64,
     pub operations: u64,
+    pub took: Duration,
     /// Why what the guest told means nothing, if so.
     hole: Option<String>,
     log: PathBuf,
@@ -302,6 +303,7 @@ pub fn boot(lab: &Lab, slice: &Slice, file: Option<&Path>) -> Result<Seen> {
         told,
         operations: rounds.clone().map(|met| met.good + met.failed).sum(),
         rounds: rounds.count() as u64,
+        took: transcript.took,
     })
 }
 
