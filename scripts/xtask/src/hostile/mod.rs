@@ -8,6 +8,7 @@ mod judge;
 mod kernels;
 mod mutants;
 mod page;
+mod pool;
 mod row;
 mod runner;
 mod table;

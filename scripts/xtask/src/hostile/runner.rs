@@ -4,7 +4,6 @@
 //! hangs needs none.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use hostile::teller;
 use protocol::hostile::Part;
 
 use super::row::{Row, Run};
-use super::{judge, module, shown};
+use super::{judge, module, pool, shown};
 use crate::guest::accel::Accel;
 use crate::guest::{self, liar, Lab};
 use crate::process_group::check_interrupt;
@@ -57,34 +56,21 @@ fn all(
     let lab = &*lab;
     let stage = lab.ctx.ui.stage("hostile");
     stage.set_total(Some(runs.len() as u64));
-    let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
-    let worker = || -> Result<()> {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(run) = runs.get(number) else {
-                return Ok(());
-            };
-            let row = one(lab, run, file, &accel).unwrap_or_else(|error| failed(run, &error));
-            // One that fails costs its own row only, unless nobody wants the others.
-            check_interrupt().inspect_err(|_| next.store(runs.len(), Ordering::Relaxed))?;
-            if !is_good(&row) {
-                let entry = row.entry();
-                stage.line(&format!("{}: {}, {}", entry.name, entry.unit, entry.detail));
-            }
-            let mut rows = rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            rows.push((number, row));
-            stage.message(&run.name());
-            stage.set_pos(rows.len() as u64);
+    pool::each(runs.len(), lab.ctx.jobs, |number| {
+        let run = &runs[number];
+        // One that fails costs its own row only, unless nobody wants the others.
+        let row = one(lab, run, file, &accel).unwrap_or_else(|error| failed(run, &error));
+        check_interrupt()?;
+        if !is_good(&row) {
+            let entry = row.entry();
+            stage.line(&format!("{}: {}, {}", entry.name, entry.unit, entry.detail));
         }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..lab.ctx.jobs).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        let mut rows = rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        rows.push((number, row));
+        stage.message(&run.name());
+        stage.set_pos(rows.len() as u64);
+        Ok(())
     })?;
     let mut rows = rows
         .into_inner()

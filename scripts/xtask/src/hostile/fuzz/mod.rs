@@ -8,7 +8,6 @@ mod tally;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use protocol::hostile::Part;
 
 use super::judge::{self, Verdict};
 use super::row::{Driver, Run};
-use super::{runner, Setup, NEEDS};
+use super::{pool, runner, Setup, NEEDS};
 use crate::build::{self, Variant};
 use crate::context::Context;
 use crate::guest::accel::Accel;
@@ -189,32 +188,19 @@ fn phase(lab: &Lab, options: &Options, checked: bool) -> Result<Vec<Entry>> {
     let slices = slices(options, checked, seconds);
     let started = Instant::now();
     let tallies = Mutex::new(BTreeMap::<Device, Tally>::new());
-    let next = AtomicU64::new(0);
-    let worker = || -> Result<()> {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slice) = slices.get(number as usize) else {
-                return Ok(());
-            };
-            let seen = boot(lab, slice, None)?;
-            let mut tallies = tallies
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            if seen.is_bad() {
-                finding::keep(lab, slice, &seen)?;
-            }
-            tallies.entry(slice.device).or_default().add(slice, seen);
-            stage.message(&shown(&tallies, started.elapsed()));
-            stage.set_pos(started.elapsed().as_secs());
+    pool::each(slices.len(), WORKERS, |number| {
+        let slice = &slices[number];
+        let seen = boot(lab, slice, None)?;
+        if seen.is_bad() {
+            finding::keep(lab, slice, &seen)?;
         }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        let mut tallies = tallies
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        tallies.entry(slice.device).or_default().add(slice, seen);
+        stage.message(&shown(&tallies, started.elapsed()));
+        stage.set_pos(started.elapsed().as_secs());
+        Ok(())
     })?;
     let took = started.elapsed();
     let tallies = tallies
