@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use hostile::case::{Outcome, Transport};
 
-use super::page::Head;
+use super::page::{self, Head};
 use super::row::{Driver, Row};
 use super::table;
 use crate::ui::duration;
@@ -180,7 +180,7 @@ fn intro(head: &Head, rows: &[Row], findings: &[Finding]) -> String {
     let differing: usize = findings.iter().map(|found| found.differing().count()).sum();
     let mut text = format!(
         "# The C drivers of virtio and a device that lies\n\n\
-         Linux {}, {}, {}; {} for all drivers.\n\n\
+         Linux {}, {}, {}; {} for all drivers{}.\n\n\
          The attacker is who provides the device, such as the host of a confidential guest. \
          Each case is one lie, told to the C driver of a device in a fresh guest: user-mode \
          Linux with KASAN, UBSAN and lockdep, or QEMU where that is said. The kernel is the \
@@ -193,6 +193,7 @@ fn intro(head: &Head, rows: &[Row], findings: &[Finding]) -> String {
         plain(&head.date),
         plain(&head.machine.join(", ")),
         duration(head.took),
+        plain(&page::only(head)),
         void.count(),
         findings.len(),
     );
@@ -308,6 +309,7 @@ mod tests {
 
     fn text(rows: &[Row]) -> String {
         let head = Head {
+            part: None,
             kernel: "7.3.4".into(),
             date: "2026-10-01".into(),
             machine: vec!["x86_64".into()],

@@ -64,6 +64,21 @@ pub struct Options {
     mutants: bool,
 }
 
+impl Options {
+    /// What was asked for, as `make` is asked, if not all was.
+    fn part(&self) -> Option<String> {
+        let words = [
+            self.case.as_ref().map(|case| format!("CASE={case}")),
+            self.driver
+                .map(|driver| format!("DRIVER={}", driver.name())),
+            self.ring.map(|ring| format!("RING={}", ring.name())),
+            self.brief.then(|| "BRIEF=1".into()),
+        ];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
 fn layout(name: &str) -> Result<Layout, String> {
     let known = Layout::ALL.into_iter().find(|known| known.name() == name);
     known.ok_or_else(|| "it is split or packed".into())
@@ -104,7 +119,7 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
     let (runs, file) = choose(options)?;
     prepare(&mut setup, &tools, &runs)?;
     let rows = runner::run(&mut setup.lab, runs, file)?;
-    conclude(ctx, &mut setup, &rows, started)
+    conclude(ctx, &mut setup, &rows, started, options)
 }
 
 /// Whether [`check`] would have anything to do.
@@ -288,7 +303,13 @@ fn add_changed(setup: &mut Setup, tools: &Toolchain, change: &case::Kernel) -> R
 }
 
 /// Writes all that a run leaves behind, and says what came of it.
-fn conclude(ctx: &Context, setup: &mut Setup, rows: &[Row], started: Instant) -> Result<()> {
+fn conclude(
+    ctx: &Context,
+    setup: &mut Setup,
+    rows: &[Row],
+    started: Instant,
+    options: &Options,
+) -> Result<()> {
     let mut machine = vec!["UML".to_owned()];
     if rows.iter().any(|row| row.run.transport == Transport::Qemu) {
         machine.push(setup.lab.accel()?.name().into());
@@ -296,6 +317,7 @@ fn conclude(ctx: &Context, setup: &mut Setup, rows: &[Row], started: Instant) ->
     let entries: Vec<_> = rows.iter().map(Row::entry).collect();
     let release = setup.kernel.release.clone();
     let head = page::Head {
+        part: options.part(),
         kernel: format!("{release} from {}", setup.source.package),
         date: report::now(),
         machine: machine.clone(),

@@ -13,6 +13,8 @@ use crate::ui::duration;
 
 /// What the results are of.
 pub struct Head {
+    /// Which part of all cases was run, if not all: as a person asked for it.
+    pub part: Option<String>,
     pub kernel: String,
     pub date: String,
     pub machine: Vec<String>,
@@ -65,14 +67,21 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// That this is not all, if so.
+pub fn only(head: &Head) -> String {
+    let part = head.part.as_ref();
+    part.map_or_else(String::new, |part| format!("; only {part}"))
+}
+
 fn intro(head: &Head, rows: &[Row]) -> String {
     let facts = format!(
-        "Linux {}, {}: {} boots in {}, {}",
+        "Linux {}, {}: {} boots in {}, {}{}",
         head.kernel,
         head.date,
         rows.len(),
         duration(head.took),
-        head.machine.join(", ")
+        head.machine.join(", "),
+        only(head)
     );
     format!(
         "<h1>{TITLE}</h1>\n\
@@ -467,6 +476,7 @@ mod tests {
 
     fn text(rows: &[Row]) -> String {
         let head = Head {
+            part: Some("CASE=<x>".into()),
             kernel: "7.3.4".into(),
             date: "2026-10-01T12:00:00Z".into(),
             machine: vec!["<machine>".into()],
