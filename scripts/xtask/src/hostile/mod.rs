@@ -182,6 +182,10 @@ pub fn check(
     let mut entries: Vec<_> = rows.iter().map(Row::entry).collect();
     for entry in &mut entries {
         entry.name.insert_str(0, PREFIX);
+        // The summary is for bars that numbers have to clear.
+        if let Some(demand) = entry.bar.take() {
+            entry.detail = format!("demanded: {demand}; {}", entry.detail);
+        }
     }
     for boot in honest() {
         if let Some(boot) = boot.only(filter) {
