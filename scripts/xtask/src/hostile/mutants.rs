@@ -3,6 +3,8 @@
 //! Whether the lab finds anything: mistakes that are made in the abstraction on
 //! purpose have to show.
 
+use std::fs;
+
 use anyhow::Result;
 use hostile::case::{self, Layout, Transport};
 
@@ -61,10 +63,12 @@ fn one(setup: &mut Setup, kernel: &case::Kernel) -> Result<Entry> {
     if let Some(void) = with.iter().find_map(|row| row.void.as_ref()) {
         return Ok(entry.fail(format!("proves nothing: {void}")));
     }
+    let out = &setup.lab.ctx.out;
     let shows = kernel.shows.as_deref().unwrap_or_default();
     let is_it = |row: &&Row| {
-        let mut lines = row.excerpt.iter().chain([&row.detail]);
-        !row.as_demanded() && lines.any(|line| line.contains(shows))
+        let console = fs::read(out.join(&row.log)).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        !row.as_demanded() && (row.detail.contains(shows) || console.contains(shows))
     };
     let found: Vec<_> = with.iter().filter(is_it).collect();
     Ok(match found.first() {
