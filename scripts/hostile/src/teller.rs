@@ -26,7 +26,7 @@ pub struct Told {
     /// As a rule that tells it again.
     pub rule: Rule,
     pub seconds: f64,
-    /// How many buffers the device had returned.
+    /// How many buffers the device had served.
     pub served: u64,
 }
 

@@ -250,6 +250,11 @@ struct Raw {
     last: [u16; 2],
 }
 
+fn part(at: u64, len: u32, flags: u16) -> Part {
+    let writable = flags & WRITE != 0;
+    Part { at, len, writable }
+}
+
 fn descriptor(memory: &Memory, at: u64) -> Result<Raw> {
     let mut bytes = [0; DESCRIPTOR as usize];
     memory.read(at, &mut bytes)?;

@@ -5,7 +5,7 @@
 use anyhow::{bail, Result};
 
 use super::{
-    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, LONGEST, TABLE, WRITE,
+    descriptor, goes_on, part, plausible, Buffer, Layout, DESCRIPTOR, LONGEST, TABLE, WRITE,
 };
 use crate::memory::Memory;
 
@@ -132,11 +132,6 @@ impl Packed {
         }
         Ok(())
     }
-}
-
-fn part(at: u64, len: u32, flags: u16) -> Part {
-    let writable = flags & WRITE != 0;
-    Part { at, len, writable }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use anyhow::{bail, Result};
 
 use super::{
-    descriptor, goes_on, plausible, Buffer, Layout, Part, DESCRIPTOR, EVENT_IDX, LONGEST, NEXT,
-    TABLE, WRITE,
+    descriptor, goes_on, part, plausible, Buffer, Layout, DESCRIPTOR, EVENT_IDX, LONGEST, NEXT,
+    TABLE,
 };
 use crate::memory::Memory;
 
@@ -108,11 +108,6 @@ impl Split {
     }
 }
 
-fn part(at: u64, len: u32, flags: u16) -> Part {
-    let writable = flags & WRITE != 0;
-    Part { at, len, writable }
-}
-
 /// The parts of a table of descriptors.
 fn indirect(memory: &Memory, table: u64, buffer: &mut Buffer) -> Result<()> {
     let mut next = 0;
@@ -133,7 +128,7 @@ fn indirect(memory: &Memory, table: u64, buffer: &mut Buffer) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{memory, LAYOUT};
-    use super::super::{Id, Ring, Scope};
+    use super::super::{Id, Ring, Scope, WRITE};
     use super::*;
 
     fn post(memory: &Memory, slot: u16, len: u32, flags: u16, next: u16) {
