@@ -30,7 +30,8 @@ use tree::{Changes, Sync};
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub dir: PathBuf,
-    /// Names the content: the source and all that was put on it.
+    /// Names the content, the source and all that was put on it, but for the
+    /// documents, of which no kernel is made.
     pub digest: String,
     /// Names the life of the tree: another one after it was made from nothing.
     pub generation: String,
@@ -124,7 +125,8 @@ fn digest(source: &Source, listing: &Listing, contents: &Contents) -> String {
     fingerprint
         .add(source.identity())
         .add(listing::fingerprint(listing));
-    for (path, content) in contents {
+    let compiled = |path: &Path| !path.starts_with("Documentation");
+    for (path, content) in contents.iter().filter(|(path, _)| compiled(path)) {
         fingerprint
             .add(path.as_os_str().as_encoded_bytes())
             .add(&content.bytes)
@@ -139,5 +141,31 @@ fn summary(changes: &Changes, contents: &Contents) -> String {
         (0, 0) => format!("{ours} files of ours, nothing changed"),
         (0, changed) => format!("{ours} files of ours, {changed} files changed"),
         (copied, _) => format!("{copied} files of Linux, {ours} of ours"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_changes_no_kernel() {
+        let source = Source {
+            dir: "source".into(),
+            kernel_version: "7.3.4".into(),
+            package: "own tree".into(),
+            own: true,
+        };
+        let of = |path: &str, text: &str| {
+            let content = Content {
+                bytes: text.into(),
+                mode: 0o644,
+            };
+            let contents = Contents::from([(path.into(), content)]);
+            digest(&source, &Listing::default(), &contents)
+        };
+        let (document, code) = ("Documentation/rust/virtio.rst", "rust/kernel/virtio.rs");
+        assert_eq!(of(document, "a"), of(document, "b"));
+        assert_ne!(of(code, "a"), of(code, "b"));
     }
 }
