@@ -123,7 +123,7 @@ static bool vsim_disk_shape_ok(struct vsim_disk_request *r)
 	u32 seg_max = virtio32_to_cpu(&r->sim->vdev, config->seg_max);
 
 	/* The others are header and status. */
-	if (virtio_has_feature(&r->sim->vdev, VIRTIO_BLK_F_SEG_MAX) && seg_max &&
+	if (virtio_features_test_bit(r->sim->accepted, VIRTIO_BLK_F_SEG_MAX) && seg_max &&
 	    r->c->nr_segments - 2 > seg_max)
 		return false;
 	return !((r->in | r->out) % SECTOR_SIZE);
@@ -173,7 +173,7 @@ static u8 vsim_disk_out(struct vsim_disk_request *r)
 
 	if (r->in || !vsim_disk_shape_ok(r))
 		return vsim_disk_refuse(r);
-	if (!at || virtio_has_feature(&r->sim->vdev, VIRTIO_BLK_F_RO))
+	if (!at || virtio_features_test_bit(r->sim->accepted, VIRTIO_BLK_F_RO))
 		return VIRTIO_BLK_S_IOERR;
 	if (r->disk->zones) {
 		u8 status = vsim_zone_write(r->disk->zones, r->sector, r->out >> SECTOR_SHIFT);
@@ -303,7 +303,7 @@ static u8 vsim_zone_append(struct vsim_disk_request *r)
 	if (r->in != sizeof(where) || !r->out || r->out % SECTOR_SIZE ||
 	    r->out >> SECTOR_SHIFT > vsim_disk_max(r, config->zoned.max_append_sectors))
 		return vsim_disk_refuse(r);
-	if (virtio_has_feature(&r->sim->vdev, VIRTIO_BLK_F_RO))
+	if (virtio_features_test_bit(r->sim->accepted, VIRTIO_BLK_F_RO))
 		return VIRTIO_BLK_S_IOERR;
 	if (!zone || zone->state == VIRTIO_BLK_ZS_FULL)
 		return VIRTIO_BLK_S_ZONE_INVALID_CMD;
