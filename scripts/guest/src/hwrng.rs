@@ -112,6 +112,25 @@ pub fn read(bytes: usize, chunk: usize, limit: Duration) -> Result<(Vec<u8>, Dur
     })
 }
 
+/// How long each of `count` reads of `size` bytes takes.
+pub fn latencies(size: usize, count: usize, limit: Duration) -> Result<Vec<Duration>> {
+    within(
+        limit,
+        &format!("{count} reads of {size} bytes"),
+        move || {
+            let mut file = File::open(PATH).context(PATH)?;
+            let mut data = vec![0; size];
+            (0..count)
+                .map(|_| {
+                    let started = Instant::now();
+                    file.read_exact(&mut data).context(PATH)?;
+                    Ok(started.elapsed())
+                })
+                .collect()
+        },
+    )
+}
+
 /// Reads `bytes` without ever waiting in the driver; also says how often there
 /// was nothing to read.
 pub fn read_nonblocking(bytes: usize, limit: Duration) -> Result<(Vec<u8>, u64)> {

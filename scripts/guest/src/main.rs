@@ -11,6 +11,7 @@ mod bounded;
 mod bus;
 mod disk;
 mod disk_reader;
+mod figures;
 mod fips;
 mod hwrng;
 mod kmsg;
@@ -23,7 +24,6 @@ mod report;
 mod sanity;
 mod say;
 mod scenario;
-mod stats;
 mod uml;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};

@@ -2,7 +2,7 @@
 
 //! Loading and unloading kernel modules.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,23 +47,25 @@ pub fn load(name: &str) -> Result<()> {
 
 /// As [`load`], for a module that does more than a driver when it is loaded.
 pub fn load_within(name: &str, limit: Duration) -> Result<()> {
-    insert(name, limit, c"")
+    load_with_within(name, "", limit)
 }
 
 /// As [`load`], with parameters.
-pub fn load_with(name: &str, params: &'static CStr) -> Result<()> {
-    insert(name, LIMIT, params)
+pub fn load_with(name: &str, params: &str) -> Result<()> {
+    load_with_within(name, params, LIMIT)
 }
 
-fn insert(name: &str, limit: Duration, params: &'static CStr) -> Result<()> {
+/// As [`load_within`], with parameters.
+pub fn load_with_within(name: &str, params: &str, limit: Duration) -> Result<()> {
     if is_loaded(name) {
         return Ok(());
     }
+    let params = CString::new(params)?;
     ensure!(exists(name), "this kernel has no module {name}");
     let path = file(name);
     within(limit, &format!("insmod {name}"), move || {
         let file = File::open(&path).with_context(|| path.display().to_string())?;
-        finit_module(&file, params, 0).with_context(|| format!("insmod {}", path.display()))
+        finit_module(&file, &params, 0).with_context(|| format!("insmod {}", path.display()))
     })
 }
 

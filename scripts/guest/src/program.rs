@@ -28,14 +28,27 @@ pub struct Program {
 
 impl Program {
     pub fn start(name: &str, args: &[&str], envs: &[(&str, String)]) -> Result<Self> {
+        let mut command = Command::new(format!("/usr/bin/{name}"));
+        command
+            .args(args)
+            .env("LD_LIBRARY_PATH", LIBRARIES)
+            .envs(envs.iter().map(|(key, value)| (key, value)));
+        Self::spawn(name, command)
+    }
+
+    /// Starts one of the small programs of busybox.
+    pub fn small(name: &str, args: &[&str]) -> Result<Self> {
+        let mut command = Command::new("/bin/busybox");
+        command.arg(name).args(args);
+        Self::spawn(name, command)
+    }
+
+    fn spawn(name: &str, mut command: Command) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let output = PathBuf::from(format!("/tmp/{name}-{number}"));
         let file = File::create(&output).with_context(|| output.display().to_string())?;
-        let child = Command::new(format!("/usr/bin/{name}"))
-            .args(args)
-            .env("LD_LIBRARY_PATH", LIBRARIES)
-            .envs(envs.iter().map(|(key, value)| (key, value)))
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

@@ -7,9 +7,11 @@
 //! prefix (a timestamp, the end of somebody's unfinished line) and a carriage
 //! return.
 
+pub mod bench;
 pub mod disk;
 pub mod hostile;
 pub mod splat;
+pub mod stats;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,8 @@ pub enum Event {
     Stored { count: u64 },
     /// What came of a part of a run with a device that lies.
     Met(hostile::Met),
+    /// A figure of a benchmark.
+    Sample(bench::Sample),
     /// The last word: the guest powers off.
     Done { passed: u32, failed: u32 },
 }

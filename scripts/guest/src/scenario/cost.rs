@@ -7,9 +7,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use protocol::bench::{Shape, Side};
 
+use crate::figures::{by_turns, Figures};
 use crate::kmsg::Kmsg;
 use crate::module;
+use crate::params::Params;
 use crate::report::{Measured, Report};
 
 const C: &str = "virtio_cost_c";
@@ -23,14 +26,35 @@ struct Cost {
     pop: f64,
 }
 
-pub fn run(report: &mut Report) {
-    for shape in ["bytes", "request"] {
-        report.check(shape, || compare(shape));
+/// The names of the shapes, with the bytes in them.
+const SHAPES: [(&str, u32); 2] = [("bytes", 64), ("request", 16 + 4096 + 1)];
+
+pub fn run(params: &Params, report: &mut Report) -> Result<()> {
+    let turns = params.number("pairs", 1)?;
+    let mut figures = Figures::default();
+    for (shape, size) in SHAPES {
+        report.check(shape, || {
+            let mut last = (None, None);
+            by_turns(&[Side::C, Side::Rust], turns, |side| {
+                let (cost, last) = match side {
+                    Side::C => (cost(C, "c", shape)?, &mut last.0),
+                    _ => (cost(RUST, "rust", shape)?, &mut last.1),
+                };
+                let of = format!("queue.{shape}");
+                let both = cost.post + cost.pop;
+                figures.add(&of, "instructions", side, Shape::single(size), both);
+                *last = Some(cost);
+                Ok(())
+            })?;
+            let (c, rust) = last;
+            compare(&c.context("no turn")?, &rust.context("no turn")?)
+        });
     }
+    figures.send();
+    Ok(())
 }
 
-fn compare(shape: &str) -> Result<Measured> {
-    let (c, rust) = (cost(C, "c", shape)?, cost(RUST, "rust", shape)?);
+fn compare(c: &Cost, rust: &Cost) -> Result<Measured> {
     let ratio = (rust.post + rust.pop) / (c.post + c.pop);
     let detail = format!(
         "instructions to post and to pop: C {} + {}, Rust {} + {}",

@@ -1,129 +1,279 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What reading a block costs with the C and with the Rust driver: a module
-//! makes a simulated disk, which the driver that is loaded gets, reads from it,
-//! and prints what that took. On a machine that counts instructions as time, a
-//! nanosecond is an instruction.
+//! What reading from a disk costs with the C driver, with the Rust driver, and
+//! with one that only uses the virtqueue: a module makes simulated disks, which
+//! the driver that is loaded gets, reads from them, and prints what that took.
+//! On a machine that counts instructions as time, a nanosecond is an
+//! instruction.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use protocol::bench::{Shape, Side};
+use protocol::stats::Summary;
 
+use crate::bus;
+use crate::disk::{C_DRIVER, RUST_DRIVER};
+use crate::figures::{by_turns, Figures};
 use crate::kmsg::Kmsg;
 use crate::module;
+use crate::params::Params;
 use crate::report::{Measured, Report};
-use crate::say;
-use crate::stats::Summary;
 
 const BENCHMARK: &str = "virtio_cost_blk";
-const C: &str = "virtio_blk";
-const RUST: &str = "virtio_blk_rust";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
-/// How often both are measured, by turns.
-const PAIRS: usize = 7;
+const READ: &str = "blk.read";
+/// Where the machine counts, and where it does not.
+const COUNTED: &str = "instructions";
+const TIMED: &str = "ns";
 
-/// Queues and requests in flight, as the module prints them.
-const SHAPES: [&str; 4] = ["q1-d1", "q1-d32", "q2-d1", "q2-d32"];
+/// Requests that are measured for one figure, about.
+const REQUESTS: u32 = 4000;
+const FEWEST_ROUNDS: u32 = 40;
+const MOST_ROUNDS: u32 = 1000;
 
-/// Instructions per block.
+/// Devices that memory is averaged over.
+const MANY: u32 = 16;
+
+/// What all tests measure, by the names of their checks.
+const BRIEF: [(&str, Shape); 4] = [
+    ("blk-q1-d1", shape(1, 1)),
+    ("blk-q1-d32", shape(1, 32)),
+    ("blk-q2-d1", shape(2, 1)),
+    ("blk-q2-d32", shape(2, 32)),
+];
+
+const fn shape(queues: u32, depth: u32) -> Shape {
+    Shape {
+        depth,
+        queues,
+        ..Shape::single(4096)
+    }
+}
+
+/// What a round took, of all requests in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cost {
     submit: f64,
     complete: f64,
     device: f64,
+    /// Both ways, usually.
+    middle: f64,
+    /// To probe and to remove a device, in ns.
+    probe: f64,
+    remove: f64,
+    /// That a bound device takes, in bytes.
+    memory: f64,
 }
 
-impl Cost {
-    /// What the driver has a part in.
-    fn total(&self) -> f64 {
-        self.submit + self.complete
+pub fn run(params: &Params, report: &mut Report) -> Result<()> {
+    let turns = params.number("pairs", 7)?;
+    let unit = match params.number("counted", 0)? {
+        0 => TIMED,
+        _ => COUNTED,
+    };
+    // The module binds what it makes.
+    bus::set_autoprobe(false)?;
+    match params.get("sweep") {
+        None => brief(report, turns, unit),
+        Some(_) => report.check("blk-sweep", || sweep(turns, unit)),
     }
+    Ok(())
 }
 
-/// What each shape costs, one measurement after the other.
-type Costs = BTreeMap<&'static str, Vec<Cost>>;
-
-pub fn run(report: &mut Report) {
-    let mut measured = measure();
-    for shape in SHAPES {
-        report.check(&format!("blk-{shape}"), || {
-            let (c, rust) = match &mut measured {
-                Ok(both) => both,
-                Err(error) => return Err(anyhow::anyhow!("{error:#}")),
-            };
-            compare(&c[shape], &rust[shape])
+/// The shapes of all tests, as ratios.
+fn brief(report: &mut Report, turns: u64, unit: &'static str) {
+    let shapes = BRIEF.map(|(_, shape)| shape);
+    let measured = measure(&[Side::C, Side::Rust], &shapes, turns, unit);
+    for (check, shape) in BRIEF {
+        report.check(check, || match &measured {
+            Ok(figures) => compare(figures, unit, shape),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
         });
     }
 }
 
-fn measure() -> Result<(Costs, Costs)> {
-    let (mut c, mut rust) = (Costs::new(), Costs::new());
-    for pair in 0..PAIRS {
-        // The first one of a pair changes.
-        if pair % 2 == 0 {
-            measure_one(C, &mut c)?;
-            measure_one(RUST, &mut rust)?;
-        } else {
-            measure_one(RUST, &mut rust)?;
-            measure_one(C, &mut c)?;
+/// All shapes, for the host to compare.
+fn sweep(turns: u64, unit: &'static str) -> Result<Measured> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let mut shapes = shapes();
+    shapes.retain(|shape| shape.queues as usize <= cpus);
+    let figures = measure(&[Side::C, Side::Rust, Side::Empty], &shapes, turns, unit)?;
+    let count = figures.send();
+    let detail = format!("{} shapes, {turns} turns", shapes.len());
+    Ok(Measured::new(count as f64, "figures", detail))
+}
+
+/// How the cost grows: each dimension by itself.
+fn shapes() -> Vec<Shape> {
+    let one = Shape::single(4096);
+    let powers = |from: u32, to: u32| (0..).map(move |n| from << n).take_while(move |n| *n <= to);
+    let depths = powers(1, 256).map(|depth| Shape { depth, ..one });
+    let sizes = powers(512, 1 << 20).map(|size| Shape { size, ..one });
+    let devices = powers(1, 32).map(|devices| Shape { devices, ..one });
+    let queues = [2, 4].into_iter().flat_map(|queues| {
+        [1, 32].map(|depth| Shape {
+            queues,
+            depth,
+            ..one
+        })
+    });
+    // What memory is told of.
+    let many = [1, 4].map(|queues| Shape {
+        queues,
+        devices: MANY,
+        ..one
+    });
+    let mut all: Vec<_> = depths
+        .chain(sizes)
+        .chain(devices)
+        .chain(queues)
+        .chain(many)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn measure(sides: &[Side], shapes: &[Shape], turns: u64, unit: &'static str) -> Result<Figures> {
+    let mut figures = Figures::default();
+    by_turns(sides, turns, |side| {
+        let driver = match side {
+            Side::C => Some(C_DRIVER),
+            Side::Empty => None,
+            Side::Rust | Side::Scrub => Some(RUST_DRIVER),
+        };
+        if let Some(driver) = driver {
+            module::load(driver)?;
+        }
+        for shape in shapes {
+            let cost = measure_one(driver, *shape)?;
+            add(&mut figures, unit, side, *shape, &cost);
+        }
+        driver.map_or(Ok(()), module::unload_now)
+    })?;
+    add_memory_of_queues(&mut figures, sides);
+    Ok(figures)
+}
+
+fn measure_one(driver: Option<&str>, shape: Shape) -> Result<Cost> {
+    let Shape {
+        depth,
+        size,
+        queues,
+        devices,
+    } = shape;
+    // Each disk has requests of its own, which cost more when they are used for
+    // the first time.
+    let rounds = (REQUESTS / depth).clamp(FEWEST_ROUNDS, MOST_ROUNDS) * devices;
+    let empty = u8::from(driver.is_none());
+    let args = format!(
+        "depth={depth} size={size} queues={queues} devices={devices} rounds={rounds} empty={empty}"
+    );
+    let mut log = Kmsg::from_now()?;
+    module::load_with_within(BENCHMARK, &args, LIMIT)
+        .with_context(|| format!("{BENCHMARK} {args}"))?;
+    let line = log.wait_for(
+        &[BENCHMARK, driver.unwrap_or("empty"), "submit"],
+        bus::LIMIT,
+    )?;
+    module::unload_now(BENCHMARK)?;
+    parse(&line).with_context(|| format!("{line:?} is no cost"))
+}
+
+fn add(figures: &mut Figures, unit: &'static str, side: Side, shape: Shape, cost: &Cost) {
+    let each = 1.0 / f64::from(shape.depth);
+    let mut add = |of, value| figures.add(of, unit, side, shape, value * each);
+    // Where nothing is counted, the clock may be a coarse one.
+    add(
+        READ,
+        match unit {
+            COUNTED => cost.submit + cost.complete,
+            _ => cost.middle,
+        },
+    );
+    if unit == COUNTED {
+        add("blk.submit", cost.submit);
+        add("blk.complete", cost.complete);
+        add("blk.device", cost.device);
+    }
+    if shape.depth > 1 || shape.devices != MANY {
+        return;
+    }
+    let mut add = |of, unit, value| figures.add(of, unit, side, shape, value);
+    add("blk.probe", "us", cost.probe / 1e3);
+    add("blk.remove", "us", cost.remove / 1e3);
+    add("blk.memory", "KiB", cost.memory / 1024.0);
+}
+
+/// What three queues more take, by three.
+fn add_memory_of_queues(figures: &mut Figures, sides: &[Side]) {
+    let of = |queues| Shape {
+        queues,
+        devices: MANY,
+        ..Shape::single(4096)
+    };
+    for side in sides {
+        let of = |queues| figures.of("blk.memory", "KiB", of(queues), *side);
+        let queues: Vec<_> = of(1)
+            .iter()
+            .zip(of(4))
+            .map(|(a, b)| (b - a) / 3.0)
+            .collect();
+        for value in queues {
+            figures.add(
+                "blk.memory-of-a-queue",
+                "KiB",
+                *side,
+                Shape::single(4096),
+                value,
+            );
         }
     }
-    Ok((c, rust))
 }
 
-fn measure_one(driver: &str, costs: &mut Costs) -> Result<()> {
-    let mut log = Kmsg::from_now()?;
-    module::load(driver)?;
-    module::load_within(BENCHMARK, LIMIT)?;
-    for shape in SHAPES {
-        let line = log.wait_for(&[BENCHMARK, driver, shape], LIMIT)?;
-        say::note(line.clone());
-        let cost = parse(&line).with_context(|| format!("{line:?} is no cost"))?;
-        costs.entry(shape).or_default().push(cost);
-    }
-    module::unload_now(BENCHMARK)?;
-    module::unload_now(driver)
-}
-
-fn compare(c: &[Cost], rust: &[Cost]) -> Result<Measured> {
-    let of = |costs: &[Cost], f: fn(&Cost) -> f64| {
-        let numbers: Vec<_> = costs.iter().map(f).collect();
-        Summary::of(&numbers).context("nothing was measured")
+fn compare(figures: &Figures, unit: &'static str, shape: Shape) -> Result<Measured> {
+    let of = |of, side| {
+        let numbers = figures.of(of, unit, shape, side);
+        Summary::of(numbers).context("nothing was measured")
     };
-    let (all_c, all_rust) = (of(c, Cost::total)?, of(rust, Cost::total)?);
-    let side = |costs, all: Summary| -> Result<String> {
-        let submit = of(costs, |cost| cost.submit)?.median;
-        let complete = of(costs, |cost| cost.complete)?.median;
+    let side = |side| -> Result<String> {
+        let all = of(READ, side)?;
+        let (submit, complete) = (of("blk.submit", side)?, of("blk.complete", side)?);
         Ok(format!(
-            "{submit:.0} + {complete:.0} ({:.0} to {:.0})",
-            all.min, all.max
+            "{:.0} + {:.0} ({:.0} to {:.0})",
+            submit.median, complete.median, all.min, all.max
         ))
     };
+    let ratio = of(READ, Side::Rust)?.median / of(READ, Side::C)?.median;
     let detail = format!(
-        "instructions, or ns, per block to submit and to complete, median of {PAIRS}: C {}, Rust {}; \
+        "{unit} per block to submit and to complete, median: C {}, Rust {}; \
          the device itself: {:.0} and {:.0}",
-        side(c, all_c)?,
-        side(rust, all_rust)?,
-        of(c, |cost| cost.device)?.median,
-        of(rust, |cost| cost.device)?.median,
+        side(Side::C)?,
+        side(Side::Rust)?,
+        of("blk.device", Side::C)?.median,
+        of("blk.device", Side::Rust)?.median,
     );
-    Ok(Measured::new(all_rust.median / all_c.median, "x", detail))
+    Ok(Measured::new(ratio, "x", detail))
 }
 
-/// `virtio_cost_blk: virtio_blk q1-d32 submit 640 complete 320 device 32 per 32`
+/// `virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 middle 970 probe 9
+/// remove 8 memory 7`
 fn parse(line: &str) -> Option<Cost> {
     let words: Vec<_> = line.split_whitespace().collect();
     let after = |name| -> Option<f64> {
         let at = words.iter().position(|word| *word == name)?;
         words.get(at + 1)?.parse().ok()
     };
-    let per = after("per").filter(|per| *per > 0.0)?;
     Some(Cost {
-        submit: after("submit")? / per,
-        complete: after("complete")? / per,
-        device: after("device")? / per,
+        submit: after("submit")?,
+        complete: after("complete")?,
+        device: after("device")?,
+        middle: after("middle")?,
+        probe: after("probe")?,
+        remove: after("remove")?,
+        memory: after("memory")?,
     })
 }
 
@@ -133,16 +283,68 @@ mod tests {
 
     #[test]
     fn a_line_of_the_module() {
-        let line = "virtio_cost_blk: virtio_blk q1-d32 submit 640 complete 320 device 32 per 32";
+        let line =
+            "virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 middle 970 probe 9000 \
+                    remove 8000 memory 7";
         let cost = Cost {
-            submit: 20.0,
-            complete: 10.0,
-            device: 1.0,
+            submit: 640.0,
+            complete: 320.0,
+            device: 32.0,
+            middle: 970.0,
+            probe: 9000.0,
+            remove: 8000.0,
+            memory: 7.0,
         };
         assert_eq!(parse(line), Some(cost));
-        assert_eq!(cost.total(), 30.0);
-        assert_eq!(parse("virtio_cost_blk: virtio_blk q1-d32 submit"), None);
-        let none = "virtio_cost_blk: virtio_blk q1-d1 submit 1 complete 1 device 1 per 0";
-        assert_eq!(parse(none), None);
+        assert_eq!(parse("virtio_cost_blk: virtio_blk submit 640"), None);
+    }
+
+    #[test]
+    fn what_is_told_is_of_one_request() {
+        let mut figures = Figures::default();
+        for (side, submit) in [(Side::C, 640.0), (Side::Rust, 320.0)] {
+            let cost = Cost {
+                submit,
+                complete: 320.0,
+                device: 32.0,
+                middle: 970.0,
+                probe: 1.0,
+                remove: 1.0,
+                memory: 1.0,
+            };
+            add(&mut figures, COUNTED, side, shape(1, 32), &cost);
+        }
+        assert_eq!(figures.of(READ, COUNTED, shape(1, 32), Side::C), [30.0]);
+        let ratio = compare(&figures, COUNTED, shape(1, 32)).unwrap();
+        assert!((ratio.value - 20.0 / 30.0).abs() < 1e-9);
+        assert!(compare(&figures, COUNTED, shape(1, 1)).is_err());
+    }
+
+    #[test]
+    fn shapes_are_measured_once_each() {
+        let all = shapes();
+        for (_, shape) in BRIEF {
+            assert_eq!(all.iter().filter(|other| **other == shape).count(), 1);
+        }
+        assert_eq!(all.iter().map(|shape| shape.size).max(), Some(1 << 20));
+        assert_eq!(all.iter().map(|shape| shape.depth).max(), Some(256));
+        assert_eq!(all.iter().map(|shape| shape.devices).max(), Some(32));
+    }
+
+    #[test]
+    fn memory_of_a_queue_is_what_more_of_them_take() {
+        let mut figures = Figures::default();
+        for (queues, kib) in [(1, 100.0), (4, 160.0)] {
+            let shape = Shape {
+                queues,
+                devices: MANY,
+                ..Shape::single(4096)
+            };
+            figures.add("blk.memory", "KiB", Side::C, shape, kib);
+        }
+        add_memory_of_queues(&mut figures, &[Side::C]);
+        let shape = Shape::single(4096);
+        let told = figures.of("blk.memory-of-a-queue", "KiB", shape, Side::C);
+        assert_eq!(told, [20.0]);
     }
 }

@@ -6,9 +6,11 @@ mod backend_dies;
 mod blk;
 mod cost;
 mod cost_blk;
+mod cost_rng;
 mod hostile;
 mod kunit;
 mod leaks;
+mod profile;
 mod rng;
 mod rng_lifecycle;
 mod sample;
@@ -28,8 +30,10 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     match name {
         "smoke" => return Ok(()),
         "kunit" => kunit::run(report)?,
-        "cost" => cost::run(report),
-        "cost-blk" => cost_blk::run(report),
+        "cost" => cost::run(params, report)?,
+        "cost-blk" => cost_blk::run(params, report)?,
+        "cost-rng" => cost_rng::run(params, report)?,
+        "profile" => profile::run(params)?,
         "shell" => return shell::run(params),
         // The host is the one to judge, of the log as well.
         "hostile" => return hostile::run(params),
@@ -50,6 +54,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     let last = match name {
         "rng" | "blk" | "kunit" | "cost" => "kernel-log".to_owned(),
         "cost-blk" => "blk-kernel-log".to_owned(),
+        "cost-rng" => "rng-kernel-log".to_owned(),
         _ => format!("{}.kernel-log", name.trim_start_matches("blk-")),
     };
     report.check(&last, || kmsg::is_clean(name));

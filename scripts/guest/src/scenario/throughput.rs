@@ -1,29 +1,44 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `/dev/hwrng` throughput of the C and the Rust driver on the same device in
-//! the same boot, in alternating order.
+//! `/dev/hwrng` throughput and latency of the C and the Rust driver on the same
+//! device in the same boot, in alternating order.
 
 use std::time::Duration;
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, ensure, Result};
+use protocol::bench::{Shape, Side};
+use protocol::stats::Summary;
 
 use crate::bus::{self, Device, C_DRIVER, LIMIT, RUST_DRIVER};
+use crate::figures::{by_turns, Figures};
 use crate::hwrng::{self, Bound};
 use crate::module;
 use crate::params::Params;
+use crate::program::Program;
 use crate::report::{Measured, Report};
 use crate::say;
-use crate::stats::Summary;
 
 const CHUNK: usize = 64 << 10;
-/// What the C driver should take for one measurement.
-const TARGET: Duration = Duration::from_millis(1500);
-/// A driver for which that is a matter of moments reads as much again and again.
-const SHORTEST: Duration = Duration::from_millis(500);
-const CALIBRATION: usize = 128 << 10;
-/// Before each measurement, so that a driver that adapts has adapted.
-const WARM_UP: usize = 64 << 10;
+/// What one measurement should take.
+const TARGET: Duration = Duration::from_millis(1000);
+/// What is read before each measurement should take, at least.
+const WARM_UP: Duration = Duration::from_millis(100);
 const READ_LIMIT: Duration = Duration::from_secs(60);
+
+const READ: &str = "rng.read";
+const RATE: &str = "MB/s";
+/// What latencies are of: as much as the class asks for.
+const SMALL: usize = hwrng::CORE_BUFFER;
+const READS: usize = 4000;
+const PERCENTILES: [(&str, usize); 3] = [("us p50", 500), ("us p99", 990), ("us p99.9", 999)];
+
+/// What one driver did in its turn.
+struct Turn {
+    /// MB/s.
+    rate: f64,
+    /// Of small reads, the shortest one first.
+    latencies: Vec<Duration>,
+}
 
 /// MB/s of both drivers in one pair of measurements.
 struct Pair {
@@ -34,15 +49,13 @@ struct Pair {
 pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     let pairs = params.number("pairs", 5)?;
     let mut measured = Err(anyhow!("not measured"));
+    let mut figures = Figures::default();
     report.check("throughput", || {
-        let (bytes, all) = measure(pairs)?;
-        let detail = format!(
-            "{pairs} alternating pairs of at least {} KiB in 64 KiB reads",
-            bytes >> 10
-        );
-        measured = Ok(all);
+        measured = Ok(measure(pairs, &mut figures)?);
+        let detail = format!("{pairs} alternating pairs of dd, in 64 KiB reads");
         Ok(Measured::new(pairs as f64, "pairs", detail))
     });
+    figures.send();
     let Ok(pairs) = measured else { return Ok(()) };
     let column = |f: fn(&Pair) -> f64| pairs.iter().map(f).collect::<Vec<_>>();
     let (c, rust) = (column(|pair| pair.c), column(|pair| pair.rust));
@@ -52,54 +65,74 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn measure(pairs: u64) -> Result<(usize, Vec<Pair>)> {
+fn measure(pairs: u64, figures: &mut Figures) -> Result<Vec<Pair>> {
     bus::set_autoprobe(false)?;
     module::load(C_DRIVER)?;
     module::load(RUST_DRIVER)?;
     let device = Device::rng(0)?;
-    let bytes = calibrate(&device)?;
-    let mut all = Vec::new();
-    for number in 1..=pairs {
-        // The first of a pair changes, so that no driver always has the host
-        // in the state in which the other left it.
-        let pair = if number % 2 == 1 {
-            let c = one(&device, C_DRIVER, bytes)?;
-            let rust = one(&device, RUST_DRIVER, bytes)?;
-            Pair { c, rust }
-        } else {
-            let rust = one(&device, RUST_DRIVER, bytes)?;
-            let c = one(&device, C_DRIVER, bytes)?;
-            Pair { c, rust }
+    by_turns(&[Side::C, Side::Rust], pairs, |side| {
+        let driver = match side {
+            Side::C => C_DRIVER,
+            _ => RUST_DRIVER,
         };
-        say::note(format!(
-            "pair {number}: C {:.2} MB/s, Rust {:.2} MB/s, ratio {:.1}",
-            pair.c,
-            pair.rust,
-            pair.rust / pair.c
-        ));
-        all.push(pair);
-    }
-    Ok((bytes, all))
+        let turn = one(&device, driver)?;
+        say::note(format!("{driver}: {:.2} MB/s", turn.rate));
+        let mut add = |unit, size, value| {
+            figures.add(READ, unit, side, Shape::single(size), value);
+        };
+        add(RATE, CHUNK as u32, turn.rate);
+        for (unit, part) in PERCENTILES {
+            add(unit, SMALL as u32, percentile(&turn.latencies, part));
+        }
+        Ok(())
+    })?;
+    let rates = |side| figures.of(READ, RATE, Shape::single(CHUNK as u32), side);
+    let pairs = rates(Side::C).iter().zip(rates(Side::Rust));
+    Ok(pairs.map(|(c, rust)| Pair { c: *c, rust: *rust }).collect())
 }
 
-/// How much to read, in whole chunks.
-fn calibrate(device: &Device) -> Result<usize> {
-    let rate = one(device, C_DRIVER, CALIBRATION)? * 1e6;
-    let chunks = (rate * TARGET.as_secs_f64() / CHUNK as f64).round() as usize;
+fn one(device: &Device, driver: &str) -> Result<Turn> {
+    let bound = Bound::new(device, driver)?;
+    bound.select()?;
+    let bytes = how_much(|bytes| Ok(hwrng::read(bytes, CHUNK, READ_LIMIT)?.1))?;
+    let took = dd(bytes / CHUNK)?;
+    let mut latencies = hwrng::latencies(SMALL, READS, READ_LIMIT)?;
+    latencies.sort_unstable();
+    bound.unbind(LIMIT)?;
+    Ok(Turn {
+        rate: bytes as f64 / took.as_secs_f64() / 1e6,
+        latencies,
+    })
+}
+
+/// How much to read for it to take long enough, in whole chunks. Until then the driver
+/// has given out what it had in stock, and has adapted.
+fn how_much(mut read: impl FnMut(usize) -> Result<Duration>) -> Result<usize> {
+    let (mut bytes, mut took) = (CHUNK, read(CHUNK)?);
+    while took < WARM_UP {
+        bytes *= 2;
+        took = read(bytes)?;
+    }
+    let times = TARGET.as_secs_f64() / took.as_secs_f64();
+    let chunks = (times * bytes as f64 / CHUNK as f64).round() as usize;
     Ok(chunks.max(2) * CHUNK)
 }
 
-fn one(device: &Device, driver: &str, bytes: usize) -> Result<f64> {
-    let bound = Bound::new(device, driver)?;
-    bound.select()?;
-    hwrng::read(WARM_UP, CHUNK, READ_LIMIT)?;
-    let (mut total, mut took) = (0, Duration::ZERO);
-    while took < SHORTEST {
-        took += hwrng::read(bytes, CHUNK, READ_LIMIT)?.1;
-        total += bytes;
-    }
-    bound.unbind(LIMIT)?;
-    Ok(total as f64 / took.as_secs_f64() / 1e6)
+/// How long `dd` takes to read so many chunks, from its start to its end.
+fn dd(count: usize) -> Result<Duration> {
+    let from = format!("if={}", hwrng::PATH);
+    let (size, count) = (format!("bs={CHUNK}"), format!("count={count}"));
+    let mut dd = Program::small("dd", &[&from, "of=/dev/null", &size, &count])?;
+    let (status, took) = dd.ended(READ_LIMIT)?;
+    ensure!(status.success(), "dd {}", dd.told(status));
+    Ok(took)
+}
+
+/// What so many in a thousand do not exceed, in microseconds.
+fn percentile(sorted: &[Duration], per_mille: usize) -> f64 {
+    let at = (sorted.len() * per_mille).div_ceil(1000).saturating_sub(1);
+    let found = sorted.get(at).copied().unwrap_or_default();
+    found.as_nanos() as f64 / 1e3
 }
 
 fn rate(rates: &[f64]) -> Result<Measured> {
@@ -121,4 +154,33 @@ fn ratio(c: &[f64], rust: &[f64]) -> Result<Measured> {
 
 fn summary(numbers: &[f64]) -> Result<Summary> {
     Summary::of(numbers).ok_or_else(|| anyhow!("nothing was measured"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dd_reads_for_as_long_as_is_wanted() {
+        // At first there is a stock of two chunks.
+        let mut read = 0;
+        let took = |bytes: usize| {
+            let old = read;
+            read += bytes;
+            let fresh = read.max(2 * CHUNK) - old.max(2 * CHUNK);
+            Ok(TARGET.mul_f64(fresh as f64 / (100 * CHUNK) as f64))
+        };
+        let chunks = how_much(took).unwrap() / CHUNK;
+        assert!((90..=110).contains(&chunks), "{chunks}");
+        assert_eq!(how_much(|_| Ok(TARGET * 9)).unwrap(), 2 * CHUNK);
+    }
+
+    #[test]
+    fn percentiles_of_few_and_many() {
+        let times: Vec<_> = (1..=1000).map(Duration::from_micros).collect();
+        assert_eq!(percentile(&times, 500), 500.0);
+        assert_eq!(percentile(&times, 999), 999.0);
+        assert_eq!(percentile(&times[..1], 999), 1.0);
+        assert_eq!(percentile(&[], 500), 0.0);
+    }
 }

@@ -4,7 +4,6 @@
 //! memory is encrypted. While reads are on their way, the host looks where the
 //! device is to write: for what the memory of the reader held before.
 
-use std::ffi::CStr;
 use std::os::unix::fs::FileExt as _;
 use std::thread;
 
@@ -25,7 +24,7 @@ const LEN: usize = 64 << 10;
 pub fn run(report: &mut Report) -> Result<()> {
     bus::set_autoprobe(false)?;
     report.check("bounce.scrubbed", || {
-        let found = markers_in_flight(c"scrub=1")?;
+        let found = markers_in_flight("scrub=1")?;
         ensure!(
             found == 0,
             "the host saw {found} words of the reader's memory"
@@ -35,7 +34,7 @@ pub fn run(report: &mut Report) -> Result<()> {
     });
     // That the host would have seen it.
     report.check("bounce.not-scrubbed", || {
-        let found = markers_in_flight(c"scrub=0")?;
+        let found = markers_in_flight("scrub=0")?;
         ensure!(
             found > 0,
             "the host saw nothing, so it looked in the wrong place"
@@ -47,7 +46,7 @@ pub fn run(report: &mut Report) -> Result<()> {
 }
 
 /// How many markers the host sees while the device has requests.
-fn markers_in_flight(parameter: &'static CStr) -> Result<u64> {
+fn markers_in_flight(parameter: &str) -> Result<u64> {
     module::load_with(RUST_DRIVER, parameter)?;
     let disk = Bound::new(DATA, RUST_DRIVER)?;
     // Whoever opens the disk first may look for partitions, which is not what is meant here.

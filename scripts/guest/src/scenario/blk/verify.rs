@@ -3,7 +3,6 @@
 //! fio writes, reads back and checks; and that it does so over all queues, and
 //! over each layout of the ring.
 
-use std::ffi::CStr;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
@@ -59,7 +58,7 @@ fn scrub(driver: &str) -> Result<Measured> {
         return Err(Skip(format!("{driver} cannot")).into());
     }
     let len = 2 << 20;
-    with_parameter(driver, c"scrub=1", || {
+    with_parameter(driver, "scrub=1", || {
         let disk = Bound::new(SCRATCH, driver)?;
         check_with_fio(&disk, BUFFERED)?;
         disk.write(Cache::Buffered, 11, 0, len)?;
@@ -72,11 +71,7 @@ fn scrub(driver: &str) -> Result<Measured> {
 }
 
 /// Loads the module with a parameter, and then as it was.
-fn with_parameter(
-    driver: &str,
-    parameter: &'static CStr,
-    check: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+fn with_parameter(driver: &str, parameter: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
     module::unload_now(driver)?;
     module::load_with(driver, parameter)?;
     let checked = check();
@@ -195,7 +190,7 @@ fn check_with_fio_on_half(disk: &Bound) -> Result<()> {
 
 /// Some of the queues without interrupts, by a parameter of the module.
 fn polled(driver: &str) -> Result<Measured> {
-    with_parameter(driver, c"poll_queues=2", || {
+    with_parameter(driver, "poll_queues=2", || {
         let disk = Bound::new(SCRATCH, driver)?;
         check_with_fio(&disk, POLLED)?;
         disk.unbind(LIMIT)

@@ -13,7 +13,6 @@ mod steps;
 mod waiting;
 mod words;
 
-use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context as _, Result};
@@ -73,7 +72,7 @@ enum Workload {
 struct Plan {
     driver: String,
     /// Of the module.
-    parameters: &'static CStr,
+    parameters: String,
     /// The layout of the ring that is to be met.
     packed: bool,
     workload: Workload,
@@ -94,7 +93,6 @@ pub fn run(params: &Params) -> Result<()> {
 impl Plan {
     fn of(params: &Params) -> Result<Self> {
         let driver = params.get("driver").context("guest.driver is missing")?;
-        let parameters = CString::new(params.get("modparam").unwrap_or_default())?;
         let workload = match params.get("workload") {
             None | Some("io") => Workload::Io,
             Some("kill") => Workload::Kill,
@@ -105,8 +103,7 @@ impl Plan {
         };
         Ok(Self {
             driver: driver.into(),
-            // Once in the life of a guest.
-            parameters: Box::leak(parameters.into_boxed_c_str()),
+            parameters: params.get("modparam").unwrap_or_default().into(),
             packed: params.number("packed", 0)? != 0,
             workload,
         })
@@ -141,7 +138,7 @@ impl Plan {
 
     fn bind<S: Subject>(&self) -> Result<S> {
         bus::set_autoprobe(false)?;
-        module::load_with(&self.driver, self.parameters)?;
+        module::load_with(&self.driver, &self.parameters)?;
         // A bind that failed half-way may have left the driver on the device.
         S::device()?.unbind(LIMIT)?;
         let subject = S::bind(&self.driver)?;

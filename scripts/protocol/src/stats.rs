@@ -2,8 +2,10 @@
 
 //! A few numbers, summed up.
 
+use serde::{Deserialize, Serialize};
+
 /// Median, smallest and largest of some numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub median: f64,
     pub min: f64,
