@@ -19,7 +19,7 @@ help:
 	@echo 'make run      boot Linux with the series and show what the drivers do'
 	@echo 'make test     run all tests; ONLY=text: those whose name contains it'
 	@echo 'make bench    how fast the drivers are, Rust by C; BENCH=rng,queue,blk: some of'
-	@echo '              them; QUICK=1: fewer repeats'
+	@echo '              them; QUICK=1: for a shorter time; PROFILE=1: in which functions'
 	@echo 'make hostile  devices that lie, to the drivers in C and in Rust; CASE=name or file,'
 	@echo '              DRIVER=c|rust, RING=split|packed; BRIEF=1: what runs each time;'
 	@echo '              MUTANTS=1: whether the lab finds mistakes'
@@ -52,7 +52,8 @@ test: tool
 	@$(xtask) test $(if $(ONLY),'$(ONLY)')
 
 bench: tool
-	@$(xtask) $@ $(if $(BENCH),--only '$(BENCH)') $(if $(filter 1,$(QUICK)),--quick)
+	@$(xtask) $@ $(if $(BENCH),--only '$(BENCH)') $(if $(filter 1,$(QUICK)),--quick) \
+		$(if $(filter 1,$(PROFILE)),--profile)
 
 hostile: tool
 	@$(xtask) $@ $(if $(CASE),--case '$(CASE)') $(if $(DRIVER),--driver '$(DRIVER)') \

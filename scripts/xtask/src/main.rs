@@ -13,6 +13,7 @@ mod doctor;
 mod failure;
 mod guest;
 mod hostile;
+mod html;
 mod matrix;
 mod patches;
 mod process_group;

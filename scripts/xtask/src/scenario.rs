@@ -8,6 +8,7 @@ mod disk;
 mod liar;
 mod platform;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use blk::{blk, blk_backend_dies, blk_bounce, blk_of_lab, blk_power_cut, blk_speed};
@@ -74,6 +75,13 @@ pub enum Limit {
     AtMost(f64),
 }
 
+/// A plugin of QEMU's that counts, and where it writes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counting {
+    pub plugin: PathBuf,
+    pub counts: PathBuf,
+}
+
 /// One boot of a guest.
 #[derive(Clone, Debug)]
 pub struct Boot {
@@ -96,6 +104,10 @@ pub struct Boot {
     pub kunit: bool,
     /// Time in the guest is the number of instructions that it executed.
     pub counted: bool,
+    /// What counts its instructions, one by one.
+    pub counting: Option<Counting>,
+    /// Whether its clock has to be finer than a tick.
+    pub timed: bool,
     /// How often it is booted for its power to be cut, if it is for that.
     pub power_cuts: Option<u64>,
     /// When that happens.
@@ -122,6 +134,8 @@ impl Boot {
             bars: Vec::new(),
             kunit: false,
             counted: false,
+            counting: None,
+            timed: false,
             power_cuts: None,
             cut: None,
             limit: Duration::from_secs(seconds),
@@ -140,7 +154,7 @@ impl Boot {
     pub fn full_name(&self, check: &str) -> String {
         let subject = match self.scenario {
             "kunit" | "cost" => self.scenario,
-            "cost-blk" => "cost",
+            "cost-blk" | "cost-rng" | "profile" => "cost",
             scenario if scenario.starts_with("blk") => "blk",
             _ => "rng",
         };
@@ -163,6 +177,8 @@ impl Boot {
         match self.scenario {
             "kunit" | "rng" | "blk" | "cost" => CONSOLE.into(),
             "cost-blk" => "blk-console".into(),
+            "cost-rng" => "rng-console".into(),
+            "profile" => "profile.console".into(),
             // The subject is part of the name in any case.
             scenario => format!("{}.{CONSOLE}", scenario.trim_start_matches("blk-")),
         }
@@ -181,6 +197,12 @@ impl Boot {
             line += &format!(" guest.{key}={value}");
         }
         line
+    }
+
+    /// With one parameter more.
+    pub fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.params.push((key, value.into()));
+        self
     }
 
     /// The boot that makes only the checks with `part` in their names, if any.
@@ -250,6 +272,7 @@ pub fn shell(platform: Platform) -> Boot {
 pub fn throughput(platform: Platform, pairs: u32, at_least: f64) -> Boot {
     Boot {
         devices: vec![RANDOM],
+        timed: true,
         params: vec![("pairs", pairs.to_string())],
         checks: vec![
             "throughput",
@@ -293,17 +316,48 @@ pub fn cost_blk(platform: Platform, at_most: f64) -> Boot {
     checks.push("blk-kernel-log");
     Boot {
         counted: true,
+        params: vec![("counted", "1".into())],
         checks,
         bars,
         ..Boot::new(platform, "cost-blk", 300)
     }
 }
 
-/// As [`cost_blk`], in time, on a machine that does not count.
-pub fn time_blk(platform: Platform, at_most: f64) -> Boot {
+/// What reading takes with a simulated disk, however it is used: in instructions
+/// on a machine that counts them, or in time.
+pub fn sweep_blk(platform: Platform, pairs: u32, counted: bool) -> Boot {
     Boot {
-        counted: false,
-        ..cost_blk(platform, at_most)
+        counted,
+        cpus: 4,
+        params: vec![
+            ("sweep", "1".into()),
+            ("pairs", pairs.to_string()),
+            ("counted", u8::from(counted).to_string()),
+        ],
+        checks: vec!["blk-sweep", "blk-kernel-log"],
+        ..Boot::new(platform, "cost-blk", 1200)
+    }
+}
+
+/// The instructions that reading takes with a simulated entropy device.
+pub fn sweep_rng(platform: Platform, pairs: u32) -> Boot {
+    Boot {
+        counted: true,
+        cpus: 1,
+        params: vec![("pairs", pairs.to_string())],
+        checks: vec!["rng-sweep", "rng-kernel-log"],
+        ..Boot::new(platform, "cost-rng", 600)
+    }
+}
+
+/// Uses one driver as often as it is told, while each instruction is counted.
+pub fn profile(platform: Platform, counting: Counting) -> Boot {
+    Boot {
+        counted: true,
+        counting: Some(counting),
+        cpus: 1,
+        checks: vec!["profile.kernel-log"],
+        ..Boot::new(platform, "profile", 600)
     }
 }
 

@@ -63,6 +63,11 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// The name of one of LLVM's programs.
+    pub fn llvm_program(&self, name: &str) -> String {
+        llvm::program(&self.llvm, name)
+    }
+
     fn summary(&self) -> String {
         let tools = [
             ("rustc", &self.rustc_version),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use protocol::bench::Sample;
 use protocol::hostile::Met;
 use protocol::{Event, Outcome};
 
@@ -42,6 +43,8 @@ pub struct Transcript {
     pub stored: u64,
     /// What it met of a device that lies.
     pub met: Vec<Met>,
+    /// What it measured.
+    pub samples: Vec<Sample>,
     /// Whether it said that this is all.
     pub done: bool,
     /// Lines to us that could not be read.
@@ -62,6 +65,7 @@ impl Transcript {
             claims: Claims::default(),
             stored: 0,
             met: Vec::new(),
+            samples: Vec::new(),
             done: false,
             torn: 0,
             end: End::PoweredOff,
@@ -114,6 +118,7 @@ impl Console {
             Event::Done { .. } => self.transcript.done = true,
             Event::Stored { count } => self.transcript.stored = count,
             Event::Met(met) => self.transcript.met.push(met),
+            Event::Sample(sample) => self.transcript.samples.push(sample),
             _ => (),
         }
         Ok(Some(event))

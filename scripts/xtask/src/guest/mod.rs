@@ -4,6 +4,7 @@
 //! what they said.
 
 pub mod accel;
+mod clock;
 mod console;
 mod disk;
 mod durations;
@@ -154,18 +155,25 @@ impl<'a> Lab<'a> {
 
     /// Boots a guest and judges it.
     pub fn run(&mut self, boot: &Boot) -> Result<Vec<Entry>> {
+        self.measure(boot).map(|(entries, _)| entries)
+    }
+
+    /// The same, with all that the guest said.
+    pub fn measure(&mut self, boot: &Boot) -> Result<(Vec<Entry>, Transcript)> {
         let accel = self.accel_of(boot.platform)?;
         let stage = self.ctx.ui.stage(boot.id());
         if let Some(rounds) = boot.power_cuts {
             let entry = power_cut::run(self, boot, &accel, &stage, rounds)?;
-            return Ok(self.conclude(vec![entry], stage, &self.log_path(&boot.id())));
+            let entries = self.conclude(vec![entry], stage, &self.log_path(&boot.id()));
+            return Ok((entries, Transcript::empty(&self.log_path(&boot.id()))));
         }
         let dir = temporary()?;
         let mut transcript = self.watch(boot, &accel, Some(&stage), dir.path())?;
         let outcome = transcript.claims.judge(dir.path(), boot);
         transcript.outcomes.extend(outcome);
         let entries = judge::judge(boot, &transcript);
-        Ok(self.conclude(entries, stage, &transcript.log))
+        let entries = self.conclude(entries, stage, &transcript.log);
+        Ok((entries, transcript))
     }
 
     /// Says what came of a boot.

@@ -8,7 +8,7 @@ use hostile::model::Device;
 use serde_json::{json, Value};
 
 use super::accel::Accel;
-use super::{disk, liar, Bootable};
+use super::{clock, disk, liar, Bootable};
 use crate::command::Command;
 use crate::doctor::Toolchain;
 use crate::scenario::{self, Boot, Disk, Liar, Platform};
@@ -30,7 +30,7 @@ pub fn command(
         .arg(&bootable.kernel.image)
         .arg("-initrd")
         .arg(bootable.initramfs(boot))
-        .args(["-append", &command_line(boot)]);
+        .args(["-append", &command_line(boot, accel)]);
     for (number, device) in boot.devices.iter().enumerate() {
         command = command.args(entropy_device(boot.platform, number, device));
     }
@@ -58,6 +58,13 @@ pub fn command(
         // The guest has no ACPI: slots are to tell it themselves.
         let by_acpi = "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off";
         command = command.args(["-global", by_acpi]);
+    }
+    if let Some(counting) = &boot.counting {
+        let (plugin, counts) = (counting.plugin.display(), counting.counts.display());
+        // Two guests are to differ by nothing but what they are told to do.
+        command = command
+            .args(["-plugin", &format!("{plugin},out={counts}")])
+            .args(["-seed", "1", "-rtc", "base=2026-01-01,clock=vm"]);
     }
     command
 }
@@ -193,7 +200,7 @@ fn processor(boot: &Boot, accel: &Accel) -> Vec<String> {
     args.into_iter().map(str::to_owned).collect()
 }
 
-fn command_line(boot: &Boot) -> String {
+fn command_line(boot: &Boot, accel: &Accel) -> String {
     // With -no-reboot, a reset ends the machine: at once on a panic (panic=-1).
     let of_machine = match boot.platform.is_arm64() {
         // Its firmware interface can reset and power off.
@@ -202,8 +209,18 @@ fn command_line(boot: &Boot) -> String {
         false => "console=ttyS0 panic=-1 reboot=t guest.end=restart",
     };
     // The kernel does not trust the counters of several CPUs to agree; these are one.
-    let clock = match boot.counted && boot.cpus > 1 {
-        true => " tsc=reliable",
+    let mut clock = String::new();
+    if (boot.counted || boot.timed) && boot.cpus > 1 {
+        clock += " tsc=reliable";
+    }
+    // An accelerator tells it how fast they are.
+    if let (true, Accel::Tcg { .. }, Some(khz)) = (boot.timed, accel, clock::khz()) {
+        clock += &format!(" tsc_early_khz={khz}");
+    }
+    // To find out how fast that timer runs, the kernel asks for the time again and again for
+    // a tenth of a second, which takes half a minute where instructions are counted.
+    let timer = match boot.counted {
+        true => " nolapic_timer",
         false => "",
     };
     let is_bounced =
@@ -212,7 +229,7 @@ fn command_line(boot: &Boot) -> String {
         true => " swiotlb=force",
         false => "",
     };
-    format!("{of_machine}{clock}{bounce} {}", boot.command_line())
+    format!("{of_machine}{clock}{timer}{bounce} {}", boot.command_line())
 }
 
 fn entropy_device(platform: Platform, number: usize, device: &scenario::Device) -> Vec<String> {

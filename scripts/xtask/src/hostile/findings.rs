@@ -10,6 +10,7 @@ use hostile::case::{Outcome, Transport};
 use super::page::{self, Head};
 use super::row::{Driver, Row};
 use super::table;
+use crate::html;
 use crate::ui::duration;
 
 /// Lines of a complaint; the log has the rest.
@@ -124,7 +125,7 @@ impl<'a> Finding<'a> {
             return String::new();
         };
         let shown = &row.excerpt[..row.excerpt.len().min(EXCERPT)];
-        let lines: Vec<_> = shown.iter().map(|line| table::printable(line)).collect();
+        let lines: Vec<_> = shown.iter().map(|line| html::printable(line)).collect();
         let lines = lines.join("\n");
         let fence = "`".repeat(longest_run(&lines).max(2) + 1);
         let more = match row.excerpt.len() - shown.len() {
@@ -264,7 +265,7 @@ fn item(what: &str, text: &str) -> String {
 /// Text of others, on one line and with no effect on what is around it.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
-    for char in table::printable(text).replace('\n', " ").chars() {
+    for char in html::printable(text).replace('\n', " ").chars() {
         if "\\`*<>[]&".contains(char) {
             plain.push('\\');
         }
@@ -275,7 +276,7 @@ fn plain(text: &str) -> String {
 
 /// The same, as it was printed.
 fn code(text: &str) -> String {
-    let text = table::printable(text).replace('\n', " ");
+    let text = html::printable(text).replace('\n', " ");
     match longest_run(&text) {
         0 => format!("`{text}`"),
         run => {

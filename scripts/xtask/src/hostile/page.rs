@@ -9,6 +9,7 @@ use hostile::model::Device;
 
 use super::row::{Driver, Row};
 use super::table::{self, Line};
+use crate::html::{document, escape};
 use crate::ui::duration;
 
 /// What the results are of.
@@ -43,28 +44,7 @@ pub fn page(head: &Head, rows: &[Row], elsewhere: &[Elsewhere]) -> String {
     body += &results(&lines);
     body += &again();
     body += &not_here(elsewhere);
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{TITLE}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    )
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for char in table::printable(text).chars() {
-        match char {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\'' => escaped += "&#39;",
-            _ => escaped.push(char),
-        }
-    }
-    escaped
+    document(TITLE, STYLE, &body)
 }
 
 /// That this is not all, if so.

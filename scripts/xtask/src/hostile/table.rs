@@ -94,17 +94,6 @@ pub fn lie(case: &Case) -> &str {
     }
 }
 
-/// A guest may print anything, its device may have chosen it.
-pub fn printable(text: &str) -> String {
-    let printable = |char: char| match char {
-        '\n' => '\n',
-        '\t' => ' ',
-        _ if char.is_control() => char::REPLACEMENT_CHARACTER,
-        _ => char,
-    };
-    text.chars().map(printable).collect()
-}
-
 /// The table for the terminal, its heading first.
 pub fn table_rows(rows: &[Row]) -> Vec<Vec<String>> {
     let mut heading = vec!["case".to_owned()];
@@ -233,10 +222,5 @@ mod tests {
         };
         assert!(!differs(&other) && outcome(&other).is_none());
         assert_eq!(detail(&other), "why");
-    }
-
-    #[test]
-    fn control_characters_are_shown_as_such() {
-        assert_eq!(printable("a\tb\x1b[1m\n"), "a b\u{fffd}[1m\n");
     }
 }

@@ -133,28 +133,15 @@ pub fn blk_backend_dies(platform: Platform) -> Boot {
     }
 }
 
-/// Both drivers on one disk, by turns.
-pub fn blk_speed(platform: Platform, pairs: u32) -> Boot {
-    let against_c = [
-        "speed.randread-4k-d1",
-        "speed.randread-4k-d32",
-        "speed.randwrite-4k-d1",
-        "speed.randwrite-4k-d32",
-        "speed.read-128k",
-        "speed.write-128k",
-    ];
-    let scrubbed = [
-        "speed.scrub-4k",
-        "speed.scrub-64k",
-        "speed.scrub-256k",
-        "speed.scrub-1m",
-        "speed.kernel-log",
-    ];
+/// Both drivers on one disk, by turns of `ms` milliseconds for each load; and the
+/// one in Rust with and without scrubbing.
+pub fn blk_speed(platform: Platform, pairs: u32, ms: u32) -> Boot {
     Boot {
         disks: vec![Disk::new(KIB[DATA]), Disk::new(KIB[SCRATCH])],
-        params: vec![("pairs", pairs.to_string())],
-        checks: against_c.into_iter().chain(scrubbed).collect(),
-        ..Boot::new(platform, "blk-speed", 900)
+        timed: true,
+        params: vec![("pairs", pairs.to_string()), ("ms", ms.to_string())],
+        checks: vec!["speed", "speed.scrub", "speed.kernel-log"],
+        ..Boot::new(platform, "blk-speed", 1200)
     }
 }
 
