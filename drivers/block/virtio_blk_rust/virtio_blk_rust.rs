@@ -279,6 +279,7 @@ impl Operations for VirtioBlk {
         virtio::Request::with_trailer_len([0; 16], data, preset, command::STATUS_LEN)
     }
 
+    #[inline]
     fn queue_rq(queue: &Queue, mut rq: Request, last: bool) -> Result<(), Request> {
         match queue.prepare(&mut rq) {
             Ok(true) => (),
@@ -303,6 +304,7 @@ impl Operations for VirtioBlk {
         posted.or_else(Queue::refused)
     }
 
+    #[inline]
     fn queue_rqs(list: &mut RequestList<'_, Self>) {
         while let Some(queue) = list.next_queue() {
             if queue.scrub {

@@ -7,8 +7,8 @@
  * through block layer, driver and virtio core to the notification of the device, and the way back
  * from the interrupt to the end of the bio. It prints the fewest nanoseconds: no other interrupt
  * came then. Under "qemu -icount shift=0" a nanosecond is an instruction. For clocks that are
- * coarser than that, it also prints what both ways took together in the middle half of the rounds,
- * on average.
+ * coarser than that, it also prints what both ways took together on average, without the longest
+ * rounds.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -168,14 +168,14 @@ static int cost_compare(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* The average of the middle half: who is interrupted is not in it. */
-static s64 cost_middle(struct cost *cost)
+/* The average, but for the longest ones: who is interrupted is not in it. */
+static s64 cost_usual(struct cost *cost)
 {
-	u32 first = rounds / 4, count = max(rounds / 2, 1);
+	u32 count = rounds - rounds / 16;
 	s64 sum = 0;
 
 	sort(cost->took, rounds, sizeof(*cost->took), cost_compare, NULL);
-	for (u32 i = first; i < first + count; i++)
+	for (u32 i = 0; i < count; i++)
 		sum += cost->took[i];
 	return div_s64(sum, count);
 }
@@ -183,7 +183,7 @@ static s64 cost_middle(struct cost *cost)
 static int cost_measure(struct cost *cost, const char *driver)
 {
 	s64 there = S64_MAX, back = S64_MAX, device = S64_MAX, timing = S64_MAX;
-	s64 middle;
+	s64 usual;
 
 	for (u32 round = 0; round < rounds; round++) {
 		struct cost_disk *disk = &cost->disks[round % devices];
@@ -227,9 +227,9 @@ static int cost_measure(struct cost *cost, const char *driver)
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	if (cost->status)
 		return blk_status_to_errno(cost->status);
-	middle = cost_middle(cost);
-	pr_info("%s submit %lld complete %lld device %lld middle %lld probe %lld remove %lld memory %lld\n",
-		driver, there - timing, back - timing, device - timing, middle, cost->probe,
+	usual = cost_usual(cost);
+	pr_info("%s submit %lld complete %lld device %lld usual %lld probe %lld remove %lld memory %lld\n",
+		driver, there - timing, back - timing, device - timing, usual, cost->probe,
 		cost->remove, cost->memory);
 	return 0;
 }

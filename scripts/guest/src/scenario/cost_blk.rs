@@ -59,7 +59,7 @@ struct Cost {
     complete: f64,
     device: f64,
     /// Both ways, usually.
-    middle: f64,
+    usual: f64,
     /// To probe and to remove a device, in ns.
     probe: f64,
     remove: f64,
@@ -190,7 +190,7 @@ fn add(figures: &mut Figures, unit: &'static str, side: Side, shape: Shape, cost
         READ,
         match unit {
             COUNTED => cost.submit + cost.complete,
-            _ => cost.middle,
+            _ => cost.usual,
         },
     );
     if unit == COUNTED {
@@ -258,7 +258,7 @@ fn compare(figures: &Figures, unit: &'static str, shape: Shape) -> Result<Measur
     Ok(Measured::new(ratio, "x", detail))
 }
 
-/// `virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 middle 970 probe 9
+/// `virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 usual 970 probe 9
 /// remove 8 memory 7`
 fn parse(line: &str) -> Option<Cost> {
     let words: Vec<_> = line.split_whitespace().collect();
@@ -270,7 +270,7 @@ fn parse(line: &str) -> Option<Cost> {
         submit: after("submit")?,
         complete: after("complete")?,
         device: after("device")?,
-        middle: after("middle")?,
+        usual: after("usual")?,
         probe: after("probe")?,
         remove: after("remove")?,
         memory: after("memory")?,
@@ -284,13 +284,13 @@ mod tests {
     #[test]
     fn a_line_of_the_module() {
         let line =
-            "virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 middle 970 probe 9000 \
+            "virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 usual 970 probe 9000 \
                     remove 8000 memory 7";
         let cost = Cost {
             submit: 640.0,
             complete: 320.0,
             device: 32.0,
-            middle: 970.0,
+            usual: 970.0,
             probe: 9000.0,
             remove: 8000.0,
             memory: 7.0,
@@ -307,7 +307,7 @@ mod tests {
                 submit,
                 complete: 320.0,
                 device: 32.0,
-                middle: 970.0,
+                usual: 970.0,
                 probe: 1.0,
                 remove: 1.0,
                 memory: 1.0,
