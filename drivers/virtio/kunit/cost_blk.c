@@ -27,6 +27,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -89,6 +90,14 @@ struct cost {
 	s64 probe, remove;
 	s64 memory;
 	struct cost_disk *disks;
+};
+
+/* The fewest nanoseconds. */
+struct cost_times {
+	s64 submit;
+	s64 complete;
+	s64 device;
+	s64 clock;
 };
 
 static void cost_end_io(struct bio *bio)
@@ -180,57 +189,67 @@ static s64 cost_usual(struct cost *cost)
 	return div_s64(sum, count);
 }
 
+/* One round: returns 0 if all requests came back. */
+static int cost_round(struct cost *cost, struct cost_disk *disk, u32 round, struct cost_times *t)
+{
+	struct virtio_device *vdev = virtio_sim_vdev(disk->sim);
+	u32 queue, cpu = round % queues;
+	ktime_t start;
+	s64 took;
+	int err;
+
+	err = set_cpus_allowed_ptr(current, cpumask_of(cpu));
+	if (err)
+		return err;
+	atomic_set(&cost->pending, depth);
+	if (!empty)
+		cost_prepare(cost, disk, round);
+
+	start = ktime_get();
+	took = cost_since(start);
+	t->clock = min(t->clock, took);
+	cost->took[round] = -2 * took;
+
+	start = ktime_get();
+	if (empty)
+		err = cost_empty_submit(vdev, cpu, cost->requests, depth, COST_PLUG);
+	else
+		cost_submit(cost);
+	took = cost_since(start);
+	t->submit = min(t->submit, took);
+	cost->took[round] += took;
+	if (err)
+		return err;
+
+	start = ktime_get();
+	if (cost_answer(disk->sim, &queue) != depth)
+		return -EIO;
+	t->device = min(t->device, cost_since(start));
+
+	start = ktime_get();
+	cost_interrupt(disk->sim, queue);
+	took = cost_since(start);
+	t->complete = min(t->complete, took);
+	cost->took[round] += took;
+	/* What comes later would not be measured. */
+	return atomic_read(&cost->pending) ? -EPROTO : 0;
+}
+
 static int cost_measure(struct cost *cost, const char *driver)
 {
-	s64 there = S64_MAX, back = S64_MAX, device = S64_MAX, timing = S64_MAX;
-	s64 usual;
+	struct cost_times t = { S64_MAX, S64_MAX, S64_MAX, S64_MAX };
+	int err = 0;
 
-	for (u32 round = 0; round < rounds; round++) {
-		struct cost_disk *disk = &cost->disks[round % devices];
-		struct virtio_device *vdev = virtio_sim_vdev(disk->sim);
-		u32 cpu = round % queues;
-		ktime_t start;
-		s64 took;
-		u32 queue;
-
-		set_cpus_allowed_ptr(current, cpumask_of(cpu));
-		atomic_set(&cost->pending, depth);
-		if (!empty)
-			cost_prepare(cost, disk, round);
-
-		start = ktime_get();
-		timing = min(timing, cost_since(start));
-
-		start = ktime_get();
-		if (empty)
-			cost_empty_submit(vdev, cpu, cost->requests, depth, COST_PLUG);
-		else
-			cost_submit(cost);
-		took = cost_since(start);
-		there = min(there, took);
-		cost->took[round] = took;
-
-		start = ktime_get();
-		if (cost_answer(disk->sim, &queue) != depth)
-			return -EIO;
-		device = min(device, cost_since(start));
-
-		start = ktime_get();
-		cost_interrupt(disk->sim, queue);
-		took = cost_since(start);
-		back = min(back, took);
-		cost->took[round] += took;
-		/* It could be on another CPU. */
-		while (atomic_read(&cost->pending))
-			cpu_relax();
-	}
+	for (u32 round = 0; !err && round < rounds; round++)
+		err = cost_round(cost, &cost->disks[round % devices], round, &t);
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
-	if (cost->status)
-		return blk_status_to_errno(cost->status);
-	usual = cost_usual(cost);
+	if (!err && cost->status)
+		err = blk_status_to_errno(cost->status);
+	if (err)
+		return err;
 	pr_info("%s submit %lld complete %lld device %lld usual %lld probe %lld remove %lld memory %lld\n",
-		driver, there - timing, back - timing, device - timing, usual, cost->probe,
-		cost->remove, cost->memory);
+		driver, t.submit - t.clock, t.complete - t.clock, t.device - t.clock,
+		cost_usual(cost), cost->probe, cost->remove, cost->memory);
 	return 0;
 }
 
@@ -247,7 +266,7 @@ static int cost_no_scheduler(struct block_device *bdev)
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	ret = kernel_write(file, "none", 4, &pos);
-	fput(file);
+	filp_close(file, NULL);
 	return ret < 0 ? ret : 0;
 }
 
@@ -255,6 +274,8 @@ static int cost_open(struct cost_disk *disk)
 {
 	struct virtio_sim_io *io;
 
+	if (empty && !cost_empty_is_bound(virtio_sim_vdev(disk->sim)))
+		return -EBUSY;
 	if (!empty) {
 		io = virtio_sim_io_open(disk->sim);
 		if (IS_ERR(io))
@@ -268,6 +289,11 @@ static int cost_open(struct cost_disk *disk)
 static void cost_close(struct cost_disk *disk)
 {
 	virtio_sim_set_mode(disk->sim, VIRTIO_SIM_ALL_QUEUES, VIRTIO_SIM_IN_KICK);
+	/* What an error left. */
+	for (u32 queue = 0; queue < queues; queue++) {
+		virtio_sim_serve(disk->sim, queue, U32_MAX);
+		virtio_sim_interrupt(disk->sim, queue);
+	}
 	if (disk->io)
 		virtio_sim_io_close(disk->io);
 	disk->io = NULL;
@@ -277,6 +303,8 @@ static s64 cost_free_memory(void)
 {
 	struct sysinfo info;
 
+	/* What the last unbind frees late. */
+	rcu_barrier();
 	si_meminfo(&info);
 	return (s64)info.freeram * PAGE_SIZE;
 }
@@ -373,7 +401,7 @@ static int cost_with_disks(struct cost *cost)
 		virtio_sim_destroy(cost->disks[--count].sim);
 	if (err == -ENODEV)
 		pr_info("there is no driver for disks\n");
-	return err;
+	return err == -ENODEV ? 0 : err;
 }
 
 static int cost_alloc(struct cost *cost)

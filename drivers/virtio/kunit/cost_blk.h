@@ -4,7 +4,7 @@
 
 /*
  * A driver for disks that does nothing but what the virtqueue asks for: no block layer, no limits,
- * no errors. What it costs is the limit for any driver.
+ * no errors. What it costs is what the virtqueue costs, with the same features.
  */
 
 #include <linux/atomic.h>
@@ -25,6 +25,7 @@ struct cost_empty_request {
 };
 
 int cost_empty_register(unsigned int queues);
+bool cost_empty_is_bound(struct virtio_device *vdev);
 void cost_empty_unregister(void);
 void cost_empty_init(struct cost_empty_request *request, struct scatterlist *data,
 		     atomic_t *pending);

@@ -125,6 +125,12 @@ int cost_empty_register(unsigned int queues)
 	return register_virtio_driver(&cost_empty_driver);
 }
 
+/* Or somebody else has it. */
+bool cost_empty_is_bound(struct virtio_device *vdev)
+{
+	return vdev->dev.driver == &cost_empty_driver.driver;
+}
+
 void cost_empty_unregister(void)
 {
 	unregister_virtio_driver(&cost_empty_driver);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A simulated entropy device, for as long as the module is loaded, to measure what reading from
- * /dev/hwrng costs with the driver that is loaded, in C or in Rust.
+ * Simulated entropy devices, for as long as the module is loaded, to measure what reading from
+ * /dev/hwrng costs with the driver that is loaded, in C or in Rust, and what a device takes.
  *
  * With empty=1 the module brings a driver of its own, which does nothing but what a virtqueue asks
- * for, and prints what the same read costs with that: the fewest nanoseconds, as no other interrupt
- * came then. Under "qemu -icount shift=0" a nanosecond is an instruction. The device answers within
- * the notification, so what it does itself is counted, too.
+ * for, and prints how many nanoseconds the same read takes with that, on average. Under
+ * "qemu -icount shift=0" a nanosecond is an instruction. The device answers within the
+ * notification, so what it does itself is counted, too.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -19,6 +19,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -28,9 +29,15 @@
 #include <linux/virtio_ring.h>
 #include <linux/virtio_sim.h>
 
+#define COST_DEVICES	32
+
 static unsigned int size = SZ_4K;
 module_param(size, uint, 0);
 MODULE_PARM_DESC(size, "bytes to read");
+
+static unsigned int devices = 1;
+module_param(devices, uint, 0);
+MODULE_PARM_DESC(devices, "devices, one of which is read from");
 
 static unsigned int rounds = 1000;
 module_param(rounds, uint, 0);
@@ -40,7 +47,7 @@ static bool empty;
 module_param(empty, bool, 0);
 MODULE_PARM_DESC(empty, "bring a driver that only uses the virtqueue");
 
-static struct virtio_sim *cost_sim;
+static struct virtio_sim *cost_sims[COST_DEVICES];
 
 static noinline int cost_empty_read(struct virtqueue *vq, void *buf)
 {
@@ -93,39 +100,64 @@ static s64 cost_free_memory(void)
 {
 	struct sysinfo info;
 
+	/* What the last unbind frees late. */
+	rcu_barrier();
 	si_meminfo(&info);
 	return (s64)info.freeram * PAGE_SIZE;
 }
 
-static int cost_bind(void)
+static s64 cost_unbind(void)
 {
-	s64 probe, remove = 0, memory;
+	ktime_t start = ktime_get();
 
-	/* The first time takes what stays, and the bus may have bound it or not. */
-	for (int i = 0; i < 2; i++) {
-		ktime_t start = ktime_get();
-		int err;
+	for (u32 i = 0; i < devices; i++)
+		virtio_sim_unbind(cost_sims[i]);
+	return div_s64(cost_since(start), devices);
+}
 
-		virtio_sim_unbind(cost_sim);
-		remove = cost_since(start);
+static int cost_bind(s64 *took)
+{
+	ktime_t start = ktime_get();
 
-		memory = cost_free_memory();
-		start = ktime_get();
-		err = virtio_sim_bind(cost_sim);
+	for (u32 i = 0; i < devices; i++) {
+		int err = virtio_sim_bind(cost_sims[i]);
+
 		if (err)
 			return err;
-		probe = cost_since(start);
-		memory -= cost_free_memory();
+		if (empty && virtio_sim_vdev(cost_sims[i])->dev.driver != &cost_empty_driver.driver)
+			return -EBUSY;
 	}
+	*took = div_s64(cost_since(start), devices);
+	return 0;
+}
+
+static int cost_of_device(void)
+{
+	s64 probe, remove, memory;
+	int err;
+
+	/* The bus may have been told not to probe by itself, or not. */
+	cost_unbind();
+	err = cost_bind(&probe);
+	if (err)
+		return err;
+	/* The first time takes what stays. */
+	remove = cost_unbind();
+	memory = cost_free_memory();
+	err = cost_bind(&probe);
+	if (err)
+		return err;
+	memory -= cost_free_memory();
 	pr_info("%s probe %lld remove %lld memory %lld\n",
-		virtio_sim_vdev(cost_sim)->dev.driver->name, probe, remove, memory);
+		virtio_sim_vdev(cost_sims[0])->dev.driver->name, probe, remove,
+		div_s64(memory, devices));
 	return 0;
 }
 
 static int cost_measure(void *buf)
 {
-	struct virtqueue *vq = virtio_sim_vdev(cost_sim)->priv;
-	s64 took = S64_MAX, timing = S64_MAX;
+	struct virtqueue *vq = virtio_sim_vdev(cost_sims[0])->priv;
+	s64 timing = S64_MAX, sum = 0;
 
 	for (u32 round = 0; round < rounds; round++) {
 		ktime_t start = ktime_get();
@@ -134,11 +166,11 @@ static int cost_measure(void *buf)
 		timing = min(timing, cost_since(start));
 		start = ktime_get();
 		err = cost_empty_read(vq, buf);
-		took = min(took, cost_since(start));
+		sum += cost_since(start);
 		if (err)
 			return err;
 	}
-	pr_info("empty read %lld\n", took - timing);
+	pr_info("empty read %lld\n", div_s64(sum, rounds) - timing);
 	return 0;
 }
 
@@ -154,6 +186,30 @@ static int cost_without_driver(void)
 	return err;
 }
 
+static void cost_destroy(void)
+{
+	for (u32 i = 0; i < devices && cost_sims[i]; i++) {
+		/* Who breaks the rules is not compared. */
+		if (virtio_sim_driver_errors(cost_sims[i]))
+			pr_err("the driver broke the rules\n");
+		virtio_sim_destroy(cost_sims[i]);
+		cost_sims[i] = NULL;
+	}
+}
+
+static int cost_create(const struct virtio_sim_params *params)
+{
+	for (u32 i = 0; i < devices; i++) {
+		struct virtio_sim *sim = virtio_sim_create(params);
+
+		if (IS_ERR(sim))
+			return PTR_ERR(sim);
+		virtio_sim_set_mode(sim, 0, VIRTIO_SIM_IN_KICK);
+		cost_sims[i] = sim;
+	}
+	return 0;
+}
+
 static int __init cost_init(void)
 {
 	struct virtio_sim_params params = {
@@ -167,22 +223,23 @@ static int __init cost_init(void)
 	};
 	int err;
 
-	if (!size || size > SZ_1M)
+	if (!size || size > SZ_1M || !rounds || !in_range(devices, 1, COST_DEVICES))
 		return -EINVAL;
 	if (empty) {
 		err = register_virtio_driver(&cost_empty_driver);
 		if (err)
 			return err;
 	}
-	cost_sim = virtio_sim_create(&params);
-	err = PTR_ERR_OR_ZERO(cost_sim);
-	if (!err) {
-		virtio_sim_set_mode(cost_sim, 0, VIRTIO_SIM_IN_KICK);
-		err = cost_bind();
-		if (!err && empty)
-			err = cost_without_driver();
-		if (err)
-			virtio_sim_destroy(cost_sim);
+	err = cost_create(&params);
+	if (!err)
+		err = cost_of_device();
+	if (!err && empty)
+		err = cost_without_driver();
+	if (err)
+		cost_destroy();
+	if (err == -ENODEV) {
+		pr_info("there is no driver for entropy devices\n");
+		return 0;
 	}
 	if (err && empty)
 		unregister_virtio_driver(&cost_empty_driver);
@@ -192,10 +249,7 @@ module_init(cost_init);
 
 static void __exit cost_exit(void)
 {
-	/* Who breaks the rules is not compared. */
-	if (virtio_sim_driver_errors(cost_sim))
-		pr_err("the driver broke the rules\n");
-	virtio_sim_destroy(cost_sim);
+	cost_destroy();
 	if (empty)
 		unregister_virtio_driver(&cost_empty_driver);
 }

@@ -42,9 +42,9 @@ impl Figures {
     }
 }
 
-/// Lets all sides measure, one after the other, so many times. Who is the first
-/// changes, so that nobody always has the machine in the state in which another
-/// left it.
+/// Lets all sides measure, one after the other, so many times. The order is
+/// another one each time, so that nobody always has the machine in the state in
+/// which the same other one left it.
 pub fn by_turns<S: Copy>(
     sides: &[S],
     turns: u64,
@@ -52,7 +52,11 @@ pub fn by_turns<S: Copy>(
 ) -> Result<()> {
     for turn in 0..turns as usize {
         for place in 0..sides.len() {
-            measure(sides[(turn + place) % sides.len()])?;
+            let place = match turn % 2 {
+                0 => place,
+                _ => sides.len() - 1 - place,
+            };
+            measure(sides[place])?;
         }
     }
     Ok(())
@@ -70,7 +74,7 @@ mod tests {
             Ok(())
         };
         by_turns(&['a', 'b', 'c'], 2, measure).unwrap();
-        assert_eq!(order, ['a', 'b', 'c', 'b', 'c', 'a']);
+        assert_eq!(order, ['a', 'b', 'c', 'c', 'b', 'a']);
     }
 
     #[test]

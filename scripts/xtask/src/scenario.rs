@@ -334,17 +334,20 @@ pub fn sweep_blk(platform: Platform, pairs: u32, counted: bool) -> Boot {
             ("pairs", pairs.to_string()),
             ("counted", u8::from(counted).to_string()),
         ],
-        checks: vec!["blk-sweep", "blk-kernel-log"],
+        checks: vec!["blk-sweep", "blk-queues", "blk-kernel-log"],
         ..Boot::new(platform, "cost-blk", 1200)
     }
 }
 
-/// The instructions that reading takes with a simulated entropy device.
-pub fn sweep_rng(platform: Platform, pairs: u32) -> Boot {
+/// What reading takes with a simulated entropy device, and what a device takes.
+pub fn sweep_rng(platform: Platform, pairs: u32, counted: bool) -> Boot {
     Boot {
-        counted: true,
+        counted,
         cpus: 1,
-        params: vec![("pairs", pairs.to_string())],
+        params: vec![
+            ("pairs", pairs.to_string()),
+            ("counted", u8::from(counted).to_string()),
+        ],
         checks: vec!["rng-sweep", "rng-kernel-log"],
         ..Boot::new(platform, "cost-rng", 600)
     }

@@ -158,8 +158,9 @@ fn taken(figures: &Figures) -> String {
          then summed up; it need not be the ratio of the medians.</p>\n\
          <dl>\n<dt>Scrub</dt><dd>The driver in Rust, which clears the memory of reads. Where C \
          has no such thing, the ratio is that of clearing by not clearing.</dd>\n\
-         <dt>Empty</dt><dd>A driver in C that does only what the virtqueue asks for: the least \
-         a request can cost. It is of no other use.</dd>\n{}</dl>\n",
+         <dt>Empty</dt><dd>A driver in C that does only what the virtqueue asks for, request by \
+         request, with the same features: what the virtqueue costs. It is of no other use, and who \
+         reads ahead can cost less.</dd>\n{}</dl>\n",
         words::times(figures.rows.iter()),
         machines.collect::<String>()
     )

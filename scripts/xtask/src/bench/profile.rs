@@ -47,7 +47,8 @@ pub fn plugin(ctx: &Context) -> Result<PathBuf> {
                 stage.set_pos(begun);
                 begun += 1;
             }
-        })?;
+        })
+        .context("the plugin for PROFILE=1 takes rustc 1.88, and QEMU 10, or later")?;
     stage.finish("built");
     Ok(ctx.cargo_target().join("release/libprofile.so"))
 }

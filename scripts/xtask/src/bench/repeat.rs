@@ -22,8 +22,11 @@ pub fn entry(now: &Figures, earlier: Option<&Figures>) -> Entry {
         Some((difference(row, other)?, row))
     });
     let all: Vec<_> = pairs.collect();
+    if all.len() < counted(now).count() {
+        return entry.skip("the earlier run did not count all that this one did: run it again");
+    }
     let Some((most, row)) = all.iter().max_by(|a, b| a.0.total_cmp(&b.0)) else {
-        return entry.skip("neither run has counted what the other has");
+        return entry.skip("this run has counted nothing");
     };
     let detail = format!(
         "{} medians of instructions, and those of {}: {} of {} bytes differs most",

@@ -58,7 +58,7 @@ fn row(machine: &str, of: &str, unit: &str, shape: Shape, sides: &BTreeMap<Side,
         true => Vec::new(),
         false => ratios(sides),
     };
-    let bar = bar(machine, of, unit, shape).filter(|_| !ratios.is_empty());
+    let bar = bar(machine, of, unit, shape);
     Row {
         of: of.into(),
         machine: machine.into(),
@@ -122,9 +122,17 @@ fn clears(ratios: &[f64], bar: Bar) -> bool {
         Bar::Median(Limit::AtLeast(limit)) => median.is_some_and(|median| median >= limit),
         Bar::WithinSpread(limit) => {
             let above = ratios.iter().filter(|ratio| **ratio >= limit).count();
-            above * 4 >= ratios.len()
+            !ratios.is_empty() && above * 4 >= ratios.len()
         }
     }
+}
+
+/// Whether the median misses a bar that some turns clear.
+pub fn is_only_within_spread(row: &Row) -> bool {
+    let median = row.ratio.map(|ratio| ratio.median);
+    let is_within = bar(&row.machine, &row.of, &row.unit, row.shape)
+        .is_some_and(|bar| matches!(bar, Bar::WithinSpread(limit) if median < Some(limit)));
+    row.ok && is_within
 }
 
 /// The result that a row is.
@@ -248,6 +256,13 @@ mod tests {
         let bar = Bar::WithinSpread(1.0);
         assert!(clears(&[0.9, 0.9, 0.9, 0.9, 0.9, 1.0, 1.1], bar));
         assert!(!clears(&[0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 1.1], bar));
+        assert!(!clears(&[], bar));
+    }
+
+    #[test]
+    fn a_bar_for_what_was_not_measured_is_missed() {
+        let alone = [sample("blk.read", "instructions", Side::Rust, &[99.0])];
+        assert!(!entry(&rows(COUNTED, &alone)[0]).ok);
     }
 
     #[test]

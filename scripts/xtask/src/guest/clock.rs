@@ -8,11 +8,19 @@ use std::time::Duration;
 #[cfg(target_arch = "x86_64")]
 use std::time::Instant;
 
-const WATCHED: Duration = Duration::from_millis(50);
+const WATCHED: Duration = Duration::from_millis(20);
 
 /// How fast the host's counter is, in kHz, if it is of the kind that the guest has.
 #[cfg(target_arch = "x86_64")]
 pub fn khz() -> Option<u64> {
+    // A thread may have to wait between two readings.
+    let mut rates: Vec<_> = (0..3).filter_map(|_| once()).collect();
+    rates.sort_unstable();
+    rates.get(rates.len() / 2).copied()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn once() -> Option<u64> {
     // SAFETY: Each x86-64 has this counter, and reading it changes nothing.
     let counter = || unsafe { core::arch::x86_64::_rdtsc() };
     let (started, first) = (Instant::now(), counter());
@@ -38,7 +46,7 @@ mod tests {
 
     #[test]
     fn two_gigahertz() {
-        assert_eq!(rate(100_000_000, WATCHED), Some(2_000_000));
+        assert_eq!(rate(40_000_000, WATCHED), Some(2_000_000));
         assert_eq!(rate(0, WATCHED), None);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{ensure, Context as _, Result};
+use anyhow::{bail, ensure, Context as _, Result};
 use protocol::bench::{Shape, Side};
 use protocol::disk::{KIB, SCRATCH};
 
@@ -67,9 +67,11 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     for (check, loads, sides) in all {
         report.check(check, || {
             let mut figures = Figures::default();
-            by_turns(&sides, turns, |side| {
-                measure(loads, side, time, &mut figures)
-            })?;
+            for load in loads {
+                by_turns(&sides, turns, |side| {
+                    measure(load, side, time, &mut figures)
+                })?;
+            }
             let count = figures.send();
             let detail = format!("{} loads, {turns} turns of {time:?}", loads.len());
             Ok(Measured::new(count as f64, "figures", detail))
@@ -78,29 +80,30 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One turn of a side: all loads.
-fn measure(loads: &[Load], side: Side, time: Duration, figures: &mut Figures) -> Result<()> {
+/// One turn of a side.
+fn measure(load: &Load, side: Side, time: Duration, figures: &mut Figures) -> Result<()> {
     let (driver, parameter) = match side {
-        Side::C | Side::Empty => (C_DRIVER, ""),
+        Side::C => (C_DRIVER, ""),
         Side::Rust => (RUST_DRIVER, "scrub=0"),
         Side::Scrub => (RUST_DRIVER, "scrub=1"),
+        Side::Empty => bail!("a disk takes a driver"),
     };
     module::load_with(driver, parameter)?;
     let disk = Bound::new(SCRATCH, driver)?;
-    for load in loads {
-        let speed = speed(&disk, load, time)?;
-        let shape = Shape {
-            depth: load.depth,
-            ..Shape::single(load.size)
-        };
-        let mut add = |unit, value| figures.add(load.name, unit, side, shape, value);
-        add("requests/s", speed.rate);
-        add("us p50", speed.p50);
-        add("us p99", speed.p99);
-        add("us p99.9", speed.p999);
-    }
+    let speed = speed(&disk, load, time)?;
     disk.unbind(LIMIT)?;
-    module::unload_now(driver)
+    module::unload_now(driver)?;
+
+    let shape = Shape {
+        depth: load.depth,
+        ..Shape::single(load.size)
+    };
+    let mut add = |unit, value| figures.add(load.name, unit, side, shape, value);
+    add("requests/s", speed.rate);
+    add("us p50", speed.p50);
+    add("us p99", speed.p99);
+    add("us p99.9", speed.p999);
+    Ok(())
 }
 
 /// Requests per second, and how long they took, in microseconds.
