@@ -13,7 +13,7 @@ use super::pen::{
     self, Area, Place, Point, BAD, GOOD, GRID, INK, LABEL, MISSED, NOTE, SOFT, STRONG,
 };
 use super::scale::Scale;
-use super::{latency, unique, words, Body, Picture, MARGIN};
+use super::{latency, unique, words, Body, Picture, COST, MARGIN};
 use crate::bench::figures::{Better, Figures, Row};
 
 /// As many rows are read at a glance.
@@ -146,11 +146,12 @@ fn choose<'a>(rows: &[&'a Row]) -> Vec<&'a Row> {
         Verdict::Missed => 0,
         Verdict::Met => 1,
         // These have plots of their own.
-        Verdict::NoBar if latency::is_latency(rows[index]) => 4,
+        Verdict::NoBar if latency::is_latency(rows[index]) => 5,
         Verdict::NoBar if firsts.contains(&index) => 2,
+        Verdict::NoBar if rows[index].unit == COST => 4,
         Verdict::NoBar => 3,
     };
-    let mut order: Vec<_> = (0..rows.len()).collect();
+    let mut order: Vec<_> = (0..rows.len()).filter(|index| rank(*index) < 4).collect();
     order.sort_by_key(|index| rank(*index));
     order.truncate(MOST);
     order.sort_unstable();

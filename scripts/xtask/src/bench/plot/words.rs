@@ -107,7 +107,7 @@ pub const fn side(side: Side) -> &'static str {
 /// Who is not known by the name alone.
 pub const SCRUB: &str = "Scrub: the driver in Rust, which clears the memory of reads.";
 pub const EMPTY: &str =
-    "Empty: a driver in C that does only what the virtqueue asks for, the least it can cost.";
+    "Empty: a driver in C that does only what the virtqueue asks for, request by request.";
 
 /// The lines of a text, none longer than `most` characters unless a word is.
 pub fn wrap(text: &str, most: usize) -> Vec<String> {
