@@ -32,6 +32,8 @@ const TIMED: &str = "ns";
 const REQUESTS: u32 = 4000;
 const FEWEST_ROUNDS: u32 = 40;
 const MOST_ROUNDS: u32 = 1000;
+/// So many times that, where it is time that is measured.
+const TIMED_ROUNDS: u32 = 20;
 
 /// Devices that memory is averaged over.
 const MANY: u32 = 16;
@@ -169,7 +171,7 @@ fn measure(sides: &[Side], shapes: &[Shape], turns: u64, unit: &'static str) -> 
             if let Some(driver) = driver {
                 module::load(driver)?;
             }
-            let cost = measure_one(driver, *shape)?;
+            let cost = measure_one(driver, *shape, unit)?;
             add(&mut figures, unit, side, *shape, &cost);
             driver.map_or(Ok(()), module::unload_now)
         })?;
@@ -178,7 +180,7 @@ fn measure(sides: &[Side], shapes: &[Shape], turns: u64, unit: &'static str) -> 
     Ok(figures)
 }
 
-fn measure_one(driver: Option<&str>, shape: Shape) -> Result<Cost> {
+fn measure_one(driver: Option<&str>, shape: Shape, unit: &str) -> Result<Cost> {
     let Shape {
         depth,
         size,
@@ -187,7 +189,8 @@ fn measure_one(driver: Option<&str>, shape: Shape) -> Result<Cost> {
     } = shape;
     // Each disk has requests of its own, which cost more when they are used for
     // the first time.
-    let rounds = (REQUESTS / depth).clamp(FEWEST_ROUNDS, MOST_ROUNDS) * devices;
+    let least = if unit == COUNTED { 1 } else { TIMED_ROUNDS };
+    let rounds = (REQUESTS / depth).clamp(FEWEST_ROUNDS, MOST_ROUNDS) * devices.max(least);
     let empty = u8::from(driver.is_none());
     let args = format!(
         "depth={depth} size={size} queues={queues} devices={devices} rounds={rounds} empty={empty}"

@@ -9,6 +9,8 @@ use crate::report::Entry;
 
 /// In percent.
 const BAR: f64 = 1.0;
+/// The ways of a request there and back: what an operation costs is both together.
+const HALVES: [&str; 2] = [".submit", ".complete"];
 
 /// How much the rows of two runs differ, at most.
 pub fn entry(now: &Figures, earlier: Option<&Figures>) -> Entry {
@@ -29,18 +31,23 @@ pub fn entry(now: &Figures, earlier: Option<&Figures>) -> Entry {
         return entry.skip("this run has counted nothing");
     };
     let detail = format!(
-        "{} medians of instructions, and those of {}: {} of {} bytes differs most",
+        "{} operations, and those of {}: {} of {} bytes, {} in flight, differs most",
         all.len(),
         earlier.date,
         row.of,
-        row.shape.size
+        row.shape.size,
+        row.shape.depth
     );
     entry.pass(*most, "%", detail).at_most(BAR)
 }
 
 fn counted(figures: &Figures) -> impl Iterator<Item = &Row> {
-    let is = |row: &&Row| row.machine == COUNTED && row.unit == "instructions";
-    figures.rows.iter().filter(is)
+    let is_half = |row: &Row| HALVES.iter().any(|half| row.of.ends_with(half));
+    let is_counted = |row: &Row| row.machine == COUNTED && row.unit == "instructions";
+    figures
+        .rows
+        .iter()
+        .filter(move |row| is_counted(row) && !is_half(row))
 }
 
 /// Of the sides that both have, in percent.
