@@ -104,9 +104,24 @@ pub fn is_clean(scenario: &str) -> Result<Measured> {
     Ok(Measured::new(0.0, "splats", detail))
 }
 
+/// The number behind a word: `virtio_cost_rng: virtio_rng probe 9 remove 8 memory 7`.
+pub fn number_after(line: &str, word: &str) -> Option<f64> {
+    let mut words = line.split_whitespace().skip_while(|other| *other != word);
+    words.nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_module() {
+        let line = "virtio_cost_rng: virtio_rng probe 9 remove 8 memory 7";
+        assert_eq!(number_after(line, "probe"), Some(9.0));
+        assert_eq!(number_after(line, "memory"), Some(7.0));
+        assert_eq!(number_after(line, "read"), None);
+        assert_eq!(number_after("virtio_cost_rng: empty read", "read"), None);
+    }
 
     #[test]
     fn the_text_of_a_record_is_its_first_line_after_the_header() {

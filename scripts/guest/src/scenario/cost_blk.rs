@@ -15,7 +15,7 @@ use protocol::stats::Summary;
 use crate::bus;
 use crate::disk::{C_DRIVER, RUST_DRIVER};
 use crate::figures::{by_turns, Figures};
-use crate::kmsg::Kmsg;
+use crate::kmsg::{number_after, Kmsg};
 use crate::module;
 use crate::params::Params;
 use crate::report::{Measured, Report, Skip};
@@ -290,11 +290,7 @@ fn compare(figures: &Figures, unit: &'static str, shape: Shape) -> Result<Measur
 /// `virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 usual 970 probe 9
 /// remove 8 memory 7`
 fn parse(line: &str) -> Option<Cost> {
-    let words: Vec<_> = line.split_whitespace().collect();
-    let after = |name| -> Option<f64> {
-        let at = words.iter().position(|word| *word == name)?;
-        words.get(at + 1)?.parse().ok()
-    };
+    let after = |name| number_after(line, name);
     Some(Cost {
         submit: after("submit")?,
         complete: after("complete")?,

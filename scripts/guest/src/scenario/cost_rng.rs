@@ -13,7 +13,7 @@ use protocol::bench::{Shape, Side};
 use crate::bus::{self, C_DRIVER, RUST_DRIVER};
 use crate::figures::{by_turns, Figures};
 use crate::hwrng;
-use crate::kmsg::Kmsg;
+use crate::kmsg::{number_after, Kmsg};
 use crate::module;
 use crate::params::Params;
 use crate::report::{Measured, Report};
@@ -89,7 +89,7 @@ fn read(driver: Option<&str>, size: u32, rounds: u32) -> Result<f64> {
     with_module(driver, &args, |log| match driver {
         None => {
             let line = log.wait_for(&[BENCHMARK, "empty", "read"], bus::LIMIT)?;
-            after(&line, "read").with_context(|| format!("{line:?} is no cost"))
+            number_after(&line, "read").with_context(|| format!("{line:?} is no cost"))
         }
         Some(_) => average(size as usize, rounds as usize),
     })
@@ -108,7 +108,8 @@ fn device(driver: Option<&str>) -> Result<Device> {
     with_module(driver, &args, |log| {
         let name = driver.unwrap_or("empty");
         let line = log.wait_for(&[BENCHMARK, name, "probe"], bus::LIMIT)?;
-        let number = |word| after(&line, word).with_context(|| format!("{line:?}: no {word}"));
+        let number =
+            |word| number_after(&line, word).with_context(|| format!("{line:?}: no {word}"));
         Ok(Device {
             probe: number("probe")?,
             remove: number("remove")?,
@@ -138,24 +139,4 @@ fn average(size: usize, rounds: usize) -> Result<f64> {
     let sum = reads.iter().sum::<Duration>().as_nanos() as f64;
     let clock = clock.unwrap_or_default().as_nanos() as f64;
     Ok(sum / reads.len() as f64 - clock)
-}
-
-/// The number behind a word: `virtio_cost_rng: virtio_rng probe 9 remove 8 memory 7`.
-fn after(line: &str, word: &str) -> Option<f64> {
-    let mut words = line.split_whitespace().skip_while(|other| *other != word);
-    words.nth(1)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_module() {
-        let line = "virtio_cost_rng: virtio_rng probe 9 remove 8 memory 7";
-        assert_eq!(after(line, "probe"), Some(9.0));
-        assert_eq!(after(line, "memory"), Some(7.0));
-        assert_eq!(after(line, "read"), None);
-        assert_eq!(after("virtio_cost_rng: empty read", "read"), None);
-    }
 }

@@ -15,6 +15,7 @@ use crate::build::Kernel;
 use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::Toolchain;
+use crate::guest::liar;
 use crate::report;
 
 /// How many crates cargo compiles for the plugin, for the time left.
@@ -32,25 +33,9 @@ const PLACE: &str = "module-at ";
 
 /// Builds the plugin that counts.
 pub fn plugin(ctx: &Context) -> Result<PathBuf> {
-    let stage = ctx.ui.stage("profiler");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut begun = 0;
-    Command::new(cargo)
-        .args(["build", "--release", "--locked", "--package", "profile"])
-        .arg("--manifest-path")
-        .arg(ctx.repo.join("scripts/Cargo.toml"))
-        .env("CARGO_TARGET_DIR", ctx.cargo_target())
-        .log(ctx.log("profiler"))
-        .lines(|line| {
-            if line.trim_start().starts_with("Compiling ") {
-                stage.set_total(Some(CRATES));
-                stage.set_pos(begun);
-                begun += 1;
-            }
-        })
+    let target = liar::release(ctx, "profiler", "profile", CRATES)
         .context("the plugin for PROFILE=1 takes rustc 1.88, and QEMU 10, or later")?;
-    stage.finish("built");
-    Ok(ctx.cargo_target().join("release/libprofile.so"))
+    Ok(target.join("libprofile.so"))
 }
 
 /// How often each instruction was executed, by its address.

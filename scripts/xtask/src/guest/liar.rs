@@ -16,26 +16,33 @@ use crate::scenario::{Boot, Lies, Platform, LIAR_KIB};
 /// How many crates cargo compiles for it, for the time left.
 const CRATES: u64 = 60;
 
-/// Builds the program. It is a release build: it is to keep the guest busy.
+/// Builds the program.
 pub fn build(ctx: &Context) -> Result<PathBuf> {
-    let stage = ctx.ui.stage("hostile device");
+    let target = release(ctx, "hostile device", "hostile", CRATES)?;
+    Ok(target.join("hostile"))
+}
+
+/// A release build of a package of the workspace: it is to keep the guest busy. Returns
+/// where what was built is.
+pub fn release(ctx: &Context, title: &str, package: &str, crates: u64) -> Result<PathBuf> {
+    let stage = ctx.ui.stage(title);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut begun = 0;
     Command::new(cargo)
-        .args(["build", "--release", "--locked", "--package", "hostile"])
+        .args(["build", "--release", "--locked", "--package", package])
         .arg("--manifest-path")
         .arg(ctx.repo.join("scripts/Cargo.toml"))
         .env("CARGO_TARGET_DIR", ctx.cargo_target())
-        .log(ctx.log("hostile-device"))
+        .log(ctx.log(&title.replace(' ', "-")))
         .lines(|line| {
             if line.trim_start().starts_with("Compiling ") {
-                stage.set_total(Some(CRATES));
+                stage.set_total(Some(crates));
                 stage.set_pos(begun);
                 begun += 1;
             }
         })?;
     stage.finish("built");
-    Ok(ctx.cargo_target().join("release/hostile"))
+    Ok(ctx.cargo_target().join("release"))
 }
 
 pub fn socket(dir: &Path, number: usize) -> PathBuf {
