@@ -23,6 +23,8 @@ const CHUNK: usize = 64 << 10;
 const TARGET: Duration = Duration::from_millis(1000);
 /// What is read before each measurement should take, at least.
 const WARM_UP: Duration = Duration::from_millis(100);
+/// And no more than this at once, which has to fit into the guest's memory.
+const MOST: usize = 16 << 20;
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
 const READ: &str = "rng.read";
@@ -109,7 +111,7 @@ fn one(device: &Device, driver: &str) -> Result<Turn> {
 /// has given out what it had in stock, and has adapted.
 fn how_much(mut read: impl FnMut(usize) -> Result<Duration>) -> Result<usize> {
     let (mut bytes, mut took) = (CHUNK, read(CHUNK)?);
-    while took < WARM_UP {
+    while took < WARM_UP && bytes < MOST {
         bytes *= 2;
         took = read(bytes)?;
     }
