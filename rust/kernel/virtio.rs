@@ -10,8 +10,8 @@
 //!
 //! # The model
 //!
-//! * [`Driver::probe`] builds the driver's state. It collects the virtqueues that it needs in a
-//!   [`QueueSet`] and hands that to [`Device::find_vqs`]; what it keeps is an [`Arc`] to each
+//! * [`Driver::probe`] builds the driver's state. It calls [`Device::find_vqs`] with a closure that
+//!   adds the virtqueues that it needs to a [`QueueSet`]; what it keeps is an [`Arc`] to each
 //!   [`VirtQueue`].
 //! * The adapter then sets DRIVER_OK and only then makes the queues live: no buffer can be posted
 //!   before, and an interrupt that comes before finds nothing.
@@ -108,6 +108,7 @@
 //! [`Arc`]: crate::sync::Arc
 
 mod adapter;
+mod any_queue;
 #[cfg(CONFIG_BLOCK)]
 mod block;
 mod buffer;
@@ -148,8 +149,10 @@ pub use self::{
     },
     chain::Chain,
     config::{
+        ConfigSpace,
         ConfigValue,
         Field,
+        Place,
         Snapshot, //
     },
     control::{

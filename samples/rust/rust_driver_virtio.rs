@@ -15,7 +15,6 @@ use kernel::{
         DeviceBuffer,
         Negotiated,
         NoFeatures,
-        QueueSet,
         Ring,
         VirtQueue, //
     }, //
@@ -54,9 +53,7 @@ impl virtio::Driver for SampleDriver {
         vdev: &'bound virtio::Device<Core<'_>>,
         _features: Negotiated<NoFeatures>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let mut set = QueueSet::new();
-        let queue = set.add(c"requests", Reply::default())?;
-        vdev.find_vqs(set)?;
+        let queue = vdev.find_vqs(|set| set.add(fmt!("requests"), Reply::default()))?;
         Ok(Self { queue })
     }
 

@@ -32,8 +32,11 @@ pub(super) const STATUS_LEN: usize = 1;
 /// How long a serial number can be, in bytes.
 pub(super) const SERIAL_LEN: u32 = bindings::VIRTIO_BLK_ID_BYTES;
 
-/// A range of a discard has a sector, a length and flags.
+/// A range of a discard has a sector (64 bits), a length and flags (32 bits each).
 const RANGE_LEN: usize = 16;
+
+/// The flag of a range that can be unmapped.
+const WRITE_ZEROES_UNMAP: u128 = bindings::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP as u128;
 
 /// What the device is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Command {
             Operation::Write => Self::Out,
             Operation::Flush => Self::Flush,
             Operation::Discard => Self::Discard,
-            Operation::WriteZeroes { .. } => Self::WriteZeroes,
+            Operation::WriteZeroes => Self::WriteZeroes,
             Operation::SecureErase => Self::SecureErase,
             Operation::ZoneAppend => Self::ZoneAppend,
             Operation::ZoneOpen => Self::ZoneOpen,
@@ -99,55 +102,32 @@ impl Command {
 
     /// The ranges that `rq` is about. They are little-endian for legacy devices, too.
     pub(super) fn ranges(self, rq: &Request) -> Result<DriverBuffer> {
-        let flags = match rq.operation() {
-            Operation::WriteZeroes { unmap: true } => bindings::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
-            _ => 0_u32,
+        let flags = match self {
+            Self::WriteZeroes if rq.may_unmap() => WRITE_ZEROES_UNMAP,
+            _ => 0,
         };
-        let mut ranges = Ranges::new(flags);
-        if self == Self::Discard && rq.ranges() > 1 {
-            ranges.reserve(rq.ranges())?;
-            let mut pushed = Ok(());
-            rq.for_each_range(|start, len| {
-                if pushed.is_ok() {
-                    pushed = ranges.push(start, len);
-                }
-            });
-            pushed?;
+        // Only discards come in several ranges: others that follow one another were made one.
+        let several = self == Self::Discard && rq.ranges() > 1;
+        let count = if several { rq.ranges() } else { 1 };
+        let mut ranges = DriverBuffer::zeroed(count * RANGE_LEN, GFP_ATOMIC)?;
+        let mut places = ranges.bytes_mut().chunks_exact_mut(RANGE_LEN);
+        let mut found = 0;
+        let mut put = |start: Sectors, len: Sectors| {
+            found += 1;
+            if let Some(place) = places.next() {
+                let range = u128::from(start.0) | u128::from(len.0) << 64 | flags << 96;
+                place.copy_from_slice(&range.to_le_bytes());
+            }
+        };
+        if several {
+            rq.for_each_range(put);
         } else {
-            // Requests that follow one another were made one.
-            ranges.reserve(1)?;
-            ranges.push(rq.sector(), Sectors::in_bytes(rq.bytes().into()))?;
+            put(rq.sector(), Sectors::in_bytes(rq.bytes().into()));
         }
-        DriverBuffer::new(ranges.bytes)
-    }
-}
-
-struct Ranges {
-    bytes: KVec<u8>,
-    flags: u32,
-}
-
-impl Ranges {
-    fn new(flags: u32) -> Self {
-        Self {
-            bytes: KVec::new(),
-            flags,
+        if found != count {
+            return Err(EIO);
         }
-    }
-
-    fn reserve(&mut self, count: usize) -> Result {
-        Ok(self.bytes.reserve(count * RANGE_LEN, GFP_ATOMIC)?)
-    }
-
-    fn push(&mut self, start: Sectors, len: Sectors) -> Result {
-        let len = u32::try_from(len.0)?;
-        self.bytes
-            .extend_from_slice(&start.0.to_le_bytes(), GFP_ATOMIC)?;
-        self.bytes
-            .extend_from_slice(&len.to_le_bytes(), GFP_ATOMIC)?;
-        self.bytes
-            .extend_from_slice(&self.flags.to_le_bytes(), GFP_ATOMIC)?;
-        Ok(())
+        Ok(ranges)
     }
 }
 
@@ -159,6 +139,15 @@ pub(super) struct Zoning {
     pub(super) capacity: Sectors,
     /// The size of a block, a power of two.
     pub(super) block: Sectors,
+}
+
+impl Zoning {
+    /// No zones, as long as it is not known whether there are some.
+    pub(super) const NONE: Self = Self {
+        zone_sectors: 0,
+        capacity: Sectors(0),
+        block: Sectors(1),
+    };
 }
 
 /// The request has no memory but that of the block layer, and an answer as most have it.

@@ -2,8 +2,8 @@
 
 //! What the device says about itself, Virtio 1.3, sections 5.2.3 and 5.2.4.
 //!
-//! Each field is read once and checked once. What is out of range is an error that names the field,
-//! its value and its bounds, unless a smaller value does no harm.
+//! Each field is read once and checked once. What is out of range is noted, with the name of the
+//! field, its value and its bounds, and the device is refused, unless a smaller value does no harm.
 
 use super::command::Zoning;
 use kernel::{
@@ -11,7 +11,6 @@ use kernel::{
     block::{
         Geometry,
         Limits,
-        OutOfRange,
         Sectors,
         Zones, //
     },
@@ -127,11 +126,16 @@ pub(super) fn num_queues(
     let Some(offered) = vdev.config_read_if(features, Config::NUM_QUEUES)? else {
         return Ok(1);
     };
-    let offered = offered
-        .validate(|offered| OutOfRange::check("num_queues", offered.into(), 1, u16::MAX.into()))
-        .map_err(|e| report(vdev, e))?;
-    // CAST: It was a `u16`.
-    let offered = offered as u32;
+    let offered = offered.validate(|offered| match offered {
+        0 => {
+            dev_err!(
+                vdev.as_ref(),
+                "refused: num_queues is 0, not from 1 to 65535\n"
+            );
+            Err(EINVAL)
+        }
+        offered => Ok(u32::from(offered)),
+    })?;
     Ok(if wanted == 0 {
         offered
     } else {
@@ -141,16 +145,25 @@ pub(super) fn num_queues(
 
 /// The size of the disk. More than the block layer can count is cut off.
 pub(super) fn capacity(vdev: &Device) -> Result<Sectors> {
-    vdev.config_read(Config::CAPACITY)?
-        .validate(|sectors| Ok(Sectors(sectors.min(MAX_CAPACITY))))
+    vdev.config_read(Config::CAPACITY).map(countable)
+}
+
+fn countable(sectors: Untrusted<u64>) -> Sectors {
+    sectors.sanitize(|sectors| Sectors(sectors.min(MAX_CAPACITY)))
 }
 
 /// Whether the device has a cache that must be flushed.
+#[inline(never)]
 pub(super) fn write_back(vdev: &Device, features: &Negotiated<Feature>) -> Result<bool> {
-    match vdev.config_read_if(features, Config::WCE)? {
+    let wce = vdev.config_read_if(features, Config::WCE)?;
+    Ok(is_write_back(wce, features))
+}
+
+fn is_write_back(wce: Option<Untrusted<u8>>, features: &Negotiated<Feature>) -> bool {
+    match wce {
         // To flush once too often does no harm.
-        Some(wce) => wce.validate(|wce| Ok(wce != 0)),
-        None => Ok(features.has(Feature::Flush)),
+        Some(wce) => wce.sanitize(|wce| wce != 0),
+        None => features.has(Feature::Flush),
     }
 }
 
@@ -164,320 +177,202 @@ pub(super) fn scrub(parameter: u8, modern: bool) -> Result<bool> {
     }
 }
 
-/// The device is refused, and the log says why.
-#[cold]
-fn report(vdev: &Device, e: OutOfRange) -> Error {
-    dev_err!(vdev.as_ref(), "refused: {}\n", e);
-    e.into()
-}
-
 /// What programs are told that want a geometry, if the device has no say in it.
 pub(super) fn geometry(
     vdev: &Device,
     features: &Negotiated<Feature>,
     capacity: Sectors,
 ) -> Result<Geometry> {
-    vdev.config_snapshot(|config| {
-        // Any number is as good as another.
-        let known = (
-            config.read_if(features, Config::CYLINDERS),
-            config.read_if(features, Config::HEADS),
-            config.read_if(features, Config::SECTORS),
-        );
-        Ok(match known {
-            (Some(cylinders), Some(heads), Some(sectors)) => Geometry {
-                cylinders: cylinders.validate(Ok::<_, Error>)?,
-                heads: heads.validate(Ok::<_, Error>)?,
-                sectors: sectors.validate(Ok::<_, Error>)?,
-            },
-            _ => Geometry {
-                cylinders: (capacity.0 >> 11).try_into().unwrap_or(u16::MAX),
-                heads: 1 << 6,
-                sectors: 1 << 5,
-            },
-        })
+    let config = vdev.config_snapshot::<Config>(features)?;
+    // Any number is as good as another.
+    let known = (
+        config.read_if(Config::CYLINDERS),
+        config.read_if(Config::HEADS),
+        config.read_if(Config::SECTORS),
+    );
+    Ok(match known {
+        (Some(cylinders), Some(heads), Some(sectors)) => Geometry {
+            cylinders: cylinders.sanitize(|count| count),
+            heads: heads.sanitize(|count| count),
+            sectors: sectors.sanitize(|count| count),
+        },
+        _ => Geometry {
+            cylinders: (capacity.0 >> 11).try_into().unwrap_or(u16::MAX),
+            heads: 1 << 6,
+            sectors: 1 << 5,
+        },
     })
 }
 
-/// What requests must be like.
-pub(super) struct RequestShape {
+/// What the disk and its requests are like.
+pub(super) struct Shape {
+    pub(super) capacity: Sectors,
     pub(super) limits: Limits,
     pub(super) max_segments: u16,
     pub(super) zoning: Zoning,
 }
 
-/// What was read, to be checked.
-struct Raw {
-    size_max: Option<Untrusted<u32>>,
-    seg_max: Option<Untrusted<u32>>,
-    blk_size: Option<Untrusted<u32>>,
-    topology: Option<Topology>,
-    discard: Option<Ranges>,
-    write_zeroes: Option<Untrusted<u32>>,
-    secure_erase: Option<Ranges>,
-    zoned: Option<Zoned>,
-}
-
-struct Topology {
-    physical_block_exp: Untrusted<u8>,
-    alignment_offset: Untrusted<u8>,
-    min_io_size: Untrusted<u16>,
-    opt_io_size: Untrusted<u32>,
-}
-
-struct Ranges {
-    max_sectors: Untrusted<u32>,
-    max_ranges: Untrusted<u32>,
-    alignment: Untrusted<u32>,
-}
-
-struct Zoned {
-    model: Untrusted<u8>,
-    zone_sectors: Untrusted<u32>,
-    max_open: Untrusted<u32>,
-    max_active: Untrusted<u32>,
-    max_append: Untrusted<u32>,
-    write_granularity: Untrusted<u32>,
-}
-
-impl Raw {
-    fn read(config: &Snapshot<'_>, features: &Negotiated<Feature>) -> Self {
-        macro_rules! read {
-            ($($field:ident),+) => {
-                ($(config.read_if(features, Config::$field)?),+)
-            };
-        }
-        let topology = || {
-            let (physical_block_exp, alignment_offset, min_io_size, opt_io_size) = read!(
-                PHYSICAL_BLOCK_EXP,
-                ALIGNMENT_OFFSET,
-                MIN_IO_SIZE,
-                OPT_IO_SIZE
-            );
-            Some(Topology {
-                physical_block_exp,
-                alignment_offset,
-                min_io_size,
-                opt_io_size,
-            })
-        };
-        let ranges = |max_sectors, max_ranges, alignment| {
-            Some(Ranges {
-                max_sectors: config.read_if(features, max_sectors)?,
-                max_ranges: config.read_if(features, max_ranges)?,
-                alignment: config.read_if(features, alignment)?,
-            })
-        };
-        let zoned = || {
-            let (model, zone_sectors, max_open, max_active, max_append, write_granularity) = read!(
-                MODEL,
-                ZONE_SECTORS,
-                MAX_OPEN_ZONES,
-                MAX_ACTIVE_ZONES,
-                MAX_APPEND_SECTORS,
-                WRITE_GRANULARITY
-            );
-            Some(Zoned {
-                model,
-                zone_sectors,
-                max_open,
-                max_active,
-                max_append,
-                write_granularity,
-            })
-        };
-        Self {
-            size_max: config.read_if(features, Config::SIZE_MAX),
-            seg_max: config.read_if(features, Config::SEG_MAX),
-            blk_size: config.read_if(features, Config::BLK_SIZE),
-            topology: topology(),
-            discard: ranges(
-                Config::MAX_DISCARD_SECTORS,
-                Config::MAX_DISCARD_SEG,
-                Config::DISCARD_SECTOR_ALIGNMENT,
-            ),
-            write_zeroes: config.read_if(features, Config::MAX_WRITE_ZEROES_SECTORS),
-            secure_erase: ranges(
-                Config::MAX_SECURE_ERASE_SECTORS,
-                Config::MAX_SECURE_ERASE_SEG,
-                Config::SECURE_ERASE_SECTOR_ALIGNMENT,
-            ),
-            zoned: zoned(),
-        }
-    }
-}
-
-impl RequestShape {
-    /// Reads and checks what there is. `ring_size` is how many descriptors a request can have.
-    pub(super) fn read(
-        vdev: &Device,
+impl Shape {
+    /// Checks what the device says. What cannot be is noted in the limits, and replaced by what can.
+    /// `ring_size` is how many descriptors a request can have, `segment_size` how long a segment.
+    #[inline(never)]
+    pub(super) fn new(
+        config: &Snapshot<Config>,
         features: &Negotiated<Feature>,
-        capacity: Sectors,
         ring_size: u32,
-    ) -> Result<Self> {
-        let raw = vdev.config_snapshot(|config| Ok(Raw::read(config, features)))?;
+        segment_size: usize,
+    ) -> Self {
         let mut limits = Limits::new();
         limits.set_rotational(true);
-        limits.set_write_cache(write_back(vdev, features)?);
-        let segment_size = u32::try_from(vdev.max_segment_size()).unwrap_or(u32::MAX);
-        raw.check(limits, capacity, ring_size, segment_size)
-            .map_err(|e| report(vdev, e))
-    }
-}
+        let wce = config.read_if(Config::WCE);
+        limits.set_write_cache(is_write_back(wce, features));
 
-impl Raw {
-    #[inline(never)]
-    fn check(
-        self,
-        mut limits: Limits,
-        capacity: Sectors,
-        ring_size: u32,
-        mut segment_size: u32,
-    ) -> Result<RequestShape, OutOfRange> {
         let room = u64::from(ring_size).saturating_sub(EXTRA_SEGMENTS);
-        let room = OutOfRange::check("ring size without header and status", room, 1, u64::MAX)?;
-        // CAST: It is less than `ring_size`.
+        let room = limits.check("ring size without header and status", room, 1, u64::MAX);
+        // CAST: It is less than `ring_size`, or 1.
         let room = (room as u32).min(u16::MAX.into());
-        let max_segments = match self.seg_max {
+        let max_segments = match config.read_if(Config::SEG_MAX) {
             // There must be one, whatever the device says.
-            Some(seg_max) => seg_max.validate(|max| Ok(max.clamp(1, room)))?,
+            Some(seg_max) => seg_max.sanitize(|max| max.min(room).max(1)),
             None => 1,
         };
-        limits.set_max_segments(max_segments)?;
-        if let Some(size_max) = self.size_max {
+        limits.set_max_segments(max_segments);
+        let mut segment_size = u32::try_from(segment_size).unwrap_or(u32::MAX);
+        if let Some(size_max) = config.read_if(Config::SIZE_MAX) {
             // The storage daemon of QEMU says 0.
-            segment_size = segment_size.min(size_max.validate(or_no_limit)?);
+            segment_size = segment_size.min(size_max.sanitize(or_no_limit));
         }
-        limits.set_max_segment_size(segment_size)?;
+        limits.set_max_segment_size(segment_size);
 
         let mut block = Sectors::SIZE;
-        if let Some(blk_size) = self.blk_size {
-            block = blk_size.validate(|size| {
-                limits.set_logical_block_size(size)?;
-                Ok(size)
-            })?;
+        if let Some(blk_size) = config.read_if(Config::BLK_SIZE) {
+            block = blk_size.sanitize(|size| limits.set_logical_block_size(size));
         }
-        if let Some(topology) = self.topology {
-            topology.check(&mut limits, block.into())?;
+        check_topology(config, &mut limits, block.into());
+        check_ranges(config, &mut limits, max_segments);
+        if let Some(max) = config.read_if(Config::MAX_WRITE_ZEROES_SECTORS) {
+            limits.set_write_zeroes(max.sanitize(or_no_limit));
         }
-        check_ranges(&mut limits, self.discard, self.secure_erase, max_segments)?;
-        if let Some(max) = self.write_zeroes {
-            limits.set_write_zeroes(max.validate(or_no_limit)?);
-        }
-        // Last, since a disk with zones cannot discard, whatever the device says.
-        let zone_sectors = match self.zoned {
-            Some(zoned) => zoned.check(&mut limits)?,
-            None => 0,
-        };
+        let capacity = countable(config.read(Config::CAPACITY));
         let zoning = Zoning {
-            zone_sectors,
+            // Last, since a disk with zones cannot discard, whatever the device says.
+            zone_sectors: check_zones(config, &mut limits),
             capacity,
             block: Sectors::in_bytes(block.into()),
         };
-        Ok(RequestShape {
+        Self {
+            capacity,
             limits,
             // CAST: It is at most `room`.
             max_segments: max_segments as u16,
             zoning,
-        })
-    }
-}
-
-impl Zoned {
-    /// The size of a zone, 0 if there are none.
-    fn check(self, limits: &mut Limits) -> Result<u32, OutOfRange> {
-        let model = self.model.validate(|model| {
-            OutOfRange::check(
-                "zoned.model",
-                model.into(),
-                0,
-                bindings::VIRTIO_BLK_Z_HA.into(),
-            )
-        })?;
-        // Where the host manages the zones, the driver need not know of them.
-        if model != bindings::VIRTIO_BLK_Z_HM.into() {
-            return Ok(0);
         }
-        let zones = Zones {
-            size: self.zone_sectors.validate(Ok)?,
-            max_open: self.max_open.validate(Ok)?,
-            max_active: self.max_active.validate(Ok)?,
-            max_append: self.max_append.validate(Ok)?,
-            write_granularity: self.write_granularity.validate(Ok)?,
-        };
-        limits.set_zones(&zones)?;
-        Ok(zones.size)
     }
 }
 
-impl Topology {
-    fn check(self, limits: &mut Limits, block: u64) -> Result<(), OutOfRange> {
-        self.physical_block_exp.validate(|exp| {
+/// What kind of requests the device likes. `block` is the size of a block.
+fn check_topology(config: &Snapshot<Config>, limits: &mut Limits, block: u64) {
+    if let Some(exp) = config.read_if(Config::PHYSICAL_BLOCK_EXP) {
+        exp.sanitize(|exp| {
             // Larger shifts would not be defined.
-            let exp = OutOfRange::check("physical_block_exp", exp.into(), 0, u32::BITS.into())?;
-            limits.set_physical_block_size(block << exp)
-        })?;
-        self.alignment_offset.validate(|blocks| {
-            limits.set_alignment_offset(u64::from(blocks) * block);
-            Ok(())
-        })?;
-        let min = self
-            .min_io_size
-            .validate(|blocks| Ok(u64::from(blocks) * block))?;
-        self.opt_io_size
-            .validate(|blocks| limits.set_io_sizes(min, u64::from(blocks) * block))
+            let exp = limits.check("physical_block_exp", exp.into(), 0, u32::BITS.into());
+            limits.set_physical_block_size(block << exp);
+        });
     }
+    if let Some(offset) = config.read_if(Config::ALIGNMENT_OFFSET) {
+        offset.sanitize(|blocks| limits.set_alignment_offset(u64::from(blocks) * block));
+    }
+    let in_bytes = |blocks: u32| u64::from(blocks) * block;
+    let min = config.read_if(Config::MIN_IO_SIZE);
+    let min = min.map_or(0, |min| min.sanitize(|blocks| in_bytes(blocks.into())));
+    let opt = config.read_if(Config::OPT_IO_SIZE);
+    limits.set_io_sizes(min, opt.map_or(0, |opt| opt.sanitize(in_bytes)));
 }
 
 /// The block layer has the same limits for what is discarded and what is erased, so the smaller
 /// ones count.
-fn check_ranges(
-    limits: &mut Limits,
-    discard: Option<Ranges>,
-    secure_erase: Option<Ranges>,
-    max_segments: u32,
-) -> Result<(), OutOfRange> {
-    if discard.is_none() && secure_erase.is_none() {
-        return Ok(());
-    }
+fn check_ranges(config: &Snapshot<Config>, limits: &mut Limits, max_segments: u32) {
+    let discard = (
+        config.read_if(Config::MAX_DISCARD_SECTORS),
+        config.read_if(Config::MAX_DISCARD_SEG),
+        config.read_if(Config::DISCARD_SECTOR_ALIGNMENT),
+    );
+    let erase = (
+        config.read_if(Config::MAX_SECURE_ERASE_SECTORS),
+        config.read_if(Config::MAX_SECURE_ERASE_SEG),
+        config.read_if(Config::SECURE_ERASE_SECTOR_ALIGNMENT),
+    );
     let (mut max_sectors, mut max_ranges, mut alignment) = (0, 0, 0);
-    if let Some(discard) = discard {
-        max_sectors = discard.max_sectors.validate(or_no_limit)?;
-        max_ranges = discard.max_ranges.validate(Ok)?;
-        alignment = discard.alignment.validate(Ok)?;
+    let mut any = false;
+    if let (Some(sectors), Some(ranges), Some(align)) = discard {
+        max_sectors = sectors.sanitize(or_no_limit);
+        max_ranges = ranges.sanitize(|max| max);
+        alignment = align.sanitize(|sectors| sectors);
+        any = true;
     }
-    if let Some(erase) = secure_erase {
-        let not_zero = |field, value: u32| {
-            OutOfRange::check(field, value.into(), 1, u32::MAX.into())?;
-            Ok(value)
-        };
-        let sectors = erase
-            .max_sectors
-            .validate(|max| not_zero("max_secure_erase_sectors", max))?;
-        let ranges = erase
-            .max_ranges
-            .validate(|max| not_zero("max_secure_erase_seg", max))?;
-        let erase_alignment = erase
-            .alignment
-            .validate(|sectors| not_zero("secure_erase_sector_alignment", sectors))?;
+    if let (Some(sectors), Some(ranges), Some(align)) = erase {
+        let sectors = not_zero(limits, "max_secure_erase_sectors", sectors);
         limits.set_secure_erase(sectors);
+        let ranges = not_zero(limits, "max_secure_erase_seg", ranges);
         max_ranges = smaller_but_0(max_ranges, ranges);
-        alignment = smaller_but_0(alignment, erase_alignment);
+        let align = not_zero(limits, "secure_erase_sector_alignment", align);
+        alignment = smaller_but_0(alignment, align);
+        any = true;
     }
-    if max_ranges == 0 {
-        max_ranges = max_segments;
+    if any {
+        if max_ranges == 0 {
+            max_ranges = max_segments;
+        }
+        // If it is 0, the block layer takes the block size.
+        let granularity = u64::from(alignment) << bindings::SECTOR_SHIFT;
+        limits.set_discard(max_sectors, max_ranges.min(MAX_RANGES), granularity);
     }
-    // If it is 0, the block layer takes the block size.
-    let granularity = u64::from(alignment) << bindings::SECTOR_SHIFT;
-    limits.set_discard(max_sectors, max_ranges.min(MAX_RANGES), granularity)
+}
+
+fn not_zero(limits: &mut Limits, field: &'static str, value: Untrusted<u32>) -> u32 {
+    // CAST: It was a `u32`.
+    value.sanitize(|value| limits.check(field, value.into(), 1, u32::MAX.into()) as u32)
+}
+
+/// The size of a zone, 0 if there are none.
+fn check_zones(config: &Snapshot<Config>, limits: &mut Limits) -> u32 {
+    let known = (
+        config.read_if(Config::MODEL),
+        config.read_if(Config::ZONE_SECTORS),
+        config.read_if(Config::MAX_OPEN_ZONES),
+        config.read_if(Config::MAX_ACTIVE_ZONES),
+        config.read_if(Config::MAX_APPEND_SECTORS),
+        config.read_if(Config::WRITE_GRANULARITY),
+    );
+    let (Some(model), Some(size), Some(open), Some(active), Some(append), Some(granularity)) =
+        known
+    else {
+        return 0;
+    };
+    let highest = bindings::VIRTIO_BLK_Z_HA.into();
+    let model = model.sanitize(|model| limits.check("zoned.model", model.into(), 0, highest));
+    // Where the host manages the zones, the driver need not know of them.
+    if model != bindings::VIRTIO_BLK_Z_HM.into() {
+        return 0;
+    }
+    // These are checked by `set_zones`.
+    let zones = Zones {
+        size: size.sanitize(|sectors| sectors),
+        max_open: open.sanitize(|count| count),
+        max_active: active.sanitize(|count| count),
+        max_append: append.sanitize(|sectors| sectors),
+        write_granularity: granularity.sanitize(|bytes| bytes),
+    };
+    limits.set_zones(&zones);
+    zones.size
 }
 
 /// Here 0 means that there is no limit.
-fn or_no_limit(max: u32) -> Result<u32, OutOfRange> {
-    Ok(match max {
+fn or_no_limit(max: u32) -> u32 {
+    match max {
         0 => u32::MAX,
         max => max,
-    })
+    }
 }
 
 /// The smaller one of two limits, of which the first may not be set.

@@ -33,7 +33,7 @@ use command::{
 use config::{
     Config,
     Feature,
-    RequestShape, //
+    Shape, //
 };
 use kernel::{
     block::{
@@ -43,6 +43,7 @@ use kernel::{
         Disk,
         DiskParams,
         Geometry,
+        Limits,
         LiveDisk,
         Operation,
         Operations,
@@ -62,7 +63,6 @@ use kernel::{
         Device, //
     },
     prelude::*,
-    str::CString,
     sync::{
         aref::ARef,
         Arc,
@@ -101,6 +101,7 @@ const ONE_PASS: Delta = Delta::from_secs(1);
 type Request = block::Request<VirtioBlk>;
 
 /// What the lock of a queue protects.
+#[derive(Default)]
 struct Requests {
     segments: Segments,
     /// How many requests came back, to see whether the device does anything.
@@ -137,7 +138,7 @@ impl virtio::Handler for Requests {
 
 impl Requests {
     /// Moves what the device is done with to `batch`.
-    #[inline(always)]
+    #[inline(never)]
     fn answer(queue: &VirtQueue<Self>, batch: &mut Batch<'_, VirtioBlk>) -> u32 {
         let mut count = 0_u32;
         queue.service(|requests, rq, _ring| {
@@ -162,16 +163,43 @@ struct Queue {
 }
 
 impl Queue {
+    /// Makes room for the segments of a request.
+    fn set_max_segments(&self, max: u16) -> Result {
+        let segments = Segments::new(max)?;
+        let old = self
+            .queue
+            .with(|requests, _| core::mem::replace(&mut requests.segments, segments));
+        drop(old);
+        Ok(())
+    }
+
+    /// Posts a request, or ends it if that cannot be.
+    ///
+    /// # Errors
+    ///
+    /// It is given back if it can be tried again.
+    #[inline(never)]
+    fn submit(
+        &self,
+        requests: &mut Requests,
+        ring: &mut Ring<'_, Request>,
+        mut rq: Request,
+    ) -> Result<(), Request> {
+        match self.prepare(&mut rq) {
+            Ok(true) => requests.segments.post(rq, ring).or_else(Self::refused),
+            Ok(false) => Err(rq),
+            Err(status) => {
+                rq.end(status);
+                Ok(())
+            }
+        }
+    }
+
     /// Prepares what does not need the ring. `false` if there is no memory.
     #[inline(always)]
     fn prepare(&self, rq: &mut Request) -> Result<bool, Status> {
         match rq.operation() {
-            Operation::Read => {
-                self.set_header(rq, Command::In, rq.sector());
-                if self.scrub {
-                    rq.scrub();
-                }
-            }
+            Operation::Read => self.set_header(rq, Command::In, rq.sector()),
             Operation::Write => self.set_header(rq, Command::Out, rq.sector()),
             operation => return self.prepare_rare(rq, operation),
         }
@@ -210,14 +238,14 @@ impl Queue {
 
     /// Whether the device is to be given up, of which a request is late.
     fn is_lost(&self) -> bool {
-        // An interrupt can have been lost, and who polls may have stopped to do so.
-        self.queue.poll();
         let now = Instant::now();
-        self.queue.with(|requests, ring| {
+        // An interrupt can have been lost, and who polls may have stopped to do so. This looks for
+        // what is used, and does not wait.
+        let lost = self.queue.wait_until(0, |requests, ring| {
             let answered = requests.answered;
             if ring.free() == ring.size() {
                 requests.late = None;
-                return false;
+                return None;
             }
             let late = requests.late.get_or_insert(Late {
                 answered,
@@ -226,7 +254,7 @@ impl Queue {
             });
             let since = now - late.last;
             if since < ONE_PASS {
-                return false;
+                return None;
             }
             let silent = late.answered == answered;
             if since > LONGEST {
@@ -234,8 +262,22 @@ impl Queue {
             }
             late.answered = answered;
             late.last = now;
-            silent || now - late.first > LONGEST
-        })
+            (silent || now - late.first > LONGEST).then_some(())
+        });
+        lost == Ok(Some(()))
+    }
+
+    /// Waits until the device answers anything, if it has anything, and gives it up if it does not.
+    fn rouse(&self) {
+        let mut before = None;
+        let timeout = msecs_to_jiffies(PATIENCE);
+        let answered = self.queue.wait_until(timeout, |requests, ring| {
+            let before = *before.get_or_insert(requests.answered);
+            (ring.free() == ring.size() || requests.answered != before).then_some(())
+        });
+        if answered == Ok(None) && self.queue.break_device() {
+            dev_err!(self.dev, "no answer for {} ms\n", PATIENCE);
+        }
     }
 
     /// Gives back what can be tried again, and ends what cannot.
@@ -249,18 +291,6 @@ impl Queue {
                 Ok(())
             }
         }
-    }
-}
-
-/// Waits until the device answers anything, if it has anything, and gives it up if it does not.
-fn rouse(dev: &Device, queue: &VirtQueue<Requests>) {
-    let mut before = None;
-    let answered = queue.wait_until(msecs_to_jiffies(PATIENCE), |requests, ring| {
-        let before = *before.get_or_insert(requests.answered);
-        (ring.free() == ring.size() || requests.answered != before).then_some(())
-    });
-    if answered == Ok(None) && queue.break_device() {
-        dev_err!(dev, "no answer for {} ms\n", PATIENCE);
     }
 }
 
@@ -281,27 +311,18 @@ impl Operations for VirtioBlk {
 
     #[inline]
     fn queue_rq(queue: &Queue, mut rq: Request, last: bool) -> Result<(), Request> {
-        match queue.prepare(&mut rq) {
-            Ok(true) => (),
-            Ok(false) => return Err(rq),
-            Err(status) => {
-                rq.end(status);
-                if last {
-                    Self::commit_rqs(queue);
-                }
-                return Ok(());
-            }
+        if queue.scrub {
+            rq.scrub();
         }
-        let posted = queue.queue.with(|requests, ring| {
-            let posted = requests.segments.post(rq, ring);
-            if !last {
-                ring.put_off();
-            } else if posted.is_err() {
+        queue.queue.with(|requests, ring| {
+            let kept = queue.submit(requests, ring, rq);
+            if last {
                 ring.notify();
+            } else {
+                ring.put_off();
             }
-            posted
-        });
-        posted.or_else(Queue::refused)
+            kept
+        })
     }
 
     #[inline]
@@ -316,24 +337,18 @@ impl Operations for VirtioBlk {
                     .next_queue()
                     .is_some_and(|next| core::ptr::eq(next, queue))
                 {
-                    let Some(mut rq) = list.pop() else {
+                    let Some(rq) = list.pop() else {
                         break;
                     };
-                    match queue.prepare(&mut rq) {
-                        Ok(true) => {
-                            let posted = requests.segments.post(rq, ring);
-                            if let Err(rq) = posted.or_else(Queue::refused) {
-                                rq.requeue();
-                            }
-                        }
-                        Ok(false) => rq.requeue(),
-                        Err(status) => rq.end(status),
+                    if let Err(rq) = queue.submit(requests, ring, rq) {
+                        rq.requeue();
                     }
                 }
             });
         }
     }
 
+    #[inline(never)]
     fn commit_rqs(queue: &Queue) {
         queue.queue.with(|_requests, ring| ring.notify());
     }
@@ -374,8 +389,9 @@ impl Operations for VirtioBlk {
 /// The state of the driver for one device.
 struct State {
     features: Negotiated<Feature>,
-    queues: KVec<Arc<VirtQueue<Requests>>>,
-    polled: u32,
+    capacity: Sectors,
+    limits: Limits,
+    tag_set: Arc<TagSet<VirtioBlk>>,
     disk: SetOnce<ARef<Disk>>,
 }
 
@@ -384,86 +400,72 @@ impl State {
         let wanted = module_parameters::num_request_queues.value();
         let count = block::usable_queues(config::num_queues(vdev, &features, wanted)?);
         let polled = module_parameters::poll_queues.value().min(count - 1);
+        let interrupting = count - polled;
         dev_info!(
             vdev.as_ref(),
             "{}/0/{} default/read/poll queues\n",
-            count - polled,
+            interrupting,
             polled
         );
 
-        let mut set = QueueSet::new();
-        let mut queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
-        for index in 0..count {
-            let handler = Requests {
-                // How many segments there can be depends on the size of the ring.
-                segments: Segments::new(0)?,
-                answered: 0,
-                late: None,
-            };
-            let queue = if index < count - polled {
-                set.add(&CString::try_from_fmt(fmt!("req.{index}"))?, handler)?
-            } else {
-                set.add_polled(&CString::try_from_fmt(fmt!("req_poll.{index}"))?, handler)?
-            };
-            queues.push(queue, GFP_KERNEL)?;
-        }
-        set.spread_interrupts(0, 0);
-        vdev.find_vqs(set)?;
+        let scrub = config::scrub(scrub_parameter(), features.version_1())?;
+        let mut queues = vdev.find_vqs(|set| {
+            let mut queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+            for index in 0..count {
+                let add = if index < interrupting {
+                    QueueSet::add
+                } else {
+                    QueueSet::add_polled
+                };
+                let queue = Queue {
+                    queue: add(set, fmt!("req.{index}"), Requests::default())?,
+                    dev: vdev.as_ref().into(),
+                    modern: features.version_1(),
+                    scrub,
+                    zoning: Zoning::NONE,
+                };
+                queues.push_within_capacity(queue)?;
+            }
+            set.spread_interrupts(0, 0);
+            Ok(queues)
+        })?;
 
-        Ok(Self {
-            features,
+        let ring_size = queues
+            .iter()
+            .fold(u32::MAX, |least, queue| least.min(queue.queue.ring_size()));
+        let config = vdev.config_snapshot(&features)?;
+        let shape = Shape::new(&config, &features, ring_size, vdev.max_segment_size());
+        shape.limits.accept(vdev.as_ref())?;
+        for queue in &mut queues {
+            queue.zoning = shape.zoning;
+            queue.set_max_segments(shape.max_segments)?;
+        }
+        // A request takes one descriptor where it can have a table of its own, or at least two.
+        let depth = match module_parameters::queue_depth.value() {
+            0 if features.indirect_desc() => ring_size,
+            0 => ring_size / 2,
+            depth => depth,
+        };
+        let tag_set = TagSet::new(TagSetParams {
             queues,
             polled,
+            depth,
+            timeout: 0,
+        })?;
+        Ok(Self {
+            features,
+            capacity: shape.capacity,
+            limits: shape.limits,
+            tag_set,
             disk: SetOnce::new(),
         })
     }
 
-    /// How many descriptors the smallest ring has.
-    fn ring_size(&self) -> u32 {
-        let sizes = self
-            .queues
-            .iter()
-            .map(|queue| queue.with(|_, ring| ring.size()));
-        sizes.min().unwrap_or(0)
-    }
-
-    fn tag_set(
-        &self,
-        vdev: &virtio::Device<Core<'_>>,
-        shape: &RequestShape,
-        ring_size: u32,
-    ) -> Result<Arc<TagSet<VirtioBlk>>> {
-        let modern = self.features.version_1();
-        let scrub = config::scrub(scrub_parameter(), modern)?;
-        let mut queues = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
-        for queue in &self.queues {
-            let segments = Segments::new(shape.max_segments)?;
-            let old =
-                queue.with(|requests, _| core::mem::replace(&mut requests.segments, segments));
-            drop(old);
-            queues.push(
-                Queue {
-                    queue: queue.clone(),
-                    dev: vdev.as_ref().into(),
-                    modern,
-                    scrub,
-                    zoning: shape.zoning,
-                },
-                GFP_KERNEL,
-            )?;
+    /// Finds out whether the device still answers.
+    fn rouse(&self) {
+        for queue in self.tag_set.queues() {
+            queue.rouse();
         }
-        // A request takes one descriptor where it can have a table of its own, or at least two.
-        let depth = match module_parameters::queue_depth.value() {
-            0 if self.features.indirect_desc() => ring_size,
-            0 => ring_size / 2,
-            depth => depth,
-        };
-        TagSet::new(TagSetParams {
-            queues,
-            polled: self.polled,
-            depth,
-            timeout: 0,
-        })
     }
 }
 
@@ -551,27 +553,21 @@ impl virtio::Driver for VirtioBlk {
         vdev: &'bound virtio::Device<Core<'_>>,
         state: Pin<&State>,
     ) -> Result<Registration<VirtioBlk>> {
-        let features = &state.features;
-        let ring_size = state.ring_size();
-        let capacity = config::capacity(vdev)?;
-        let shape = RequestShape::read(vdev, features, capacity, ring_size)?;
-        let tag_set = state.tag_set(vdev, &shape, ring_size)?;
-
         let vdev: &virtio::Device<Bound> = vdev;
         let registration = Registration::new(
             vdev,
-            tag_set,
+            state.tag_set.clone(),
             DiskParams {
                 prefix: c"vd",
-                limits: shape.limits,
-                capacity,
-                read_only: features.has(Feature::ReadOnly),
+                limits: state.limits,
+                capacity: state.capacity,
+                read_only: state.features.has(Feature::ReadOnly),
             },
-            match features.has(Feature::ConfigWce) {
+            match state.features.has(Feature::ConfigWce) {
                 true => &ATTRIBUTES_WITH_CACHE,
                 false => &ATTRIBUTES,
             },
-            *features,
+            state.features,
         )?;
         let disk = registration.live(vdev)?.disk();
         let capacity = disk.capacity();
@@ -582,17 +578,17 @@ impl virtio::Driver for VirtioBlk {
             capacity.0
         );
         state.disk.populate(disk.into());
+        // Nobody was told of changes before the device was live.
+        Self::config_changed(vdev, state);
         Ok(registration)
     }
 
-    fn unbind<'bound>(vdev: &'bound virtio::Device<Core<'_>>, state: Pin<&State>) {
+    fn unbind<'bound>(_vdev: &'bound virtio::Device<Core<'_>>, state: Pin<&State>) {
         // Who deletes the disk waits for all requests.
         if let Some(disk) = state.disk.as_ref() {
             disk.set_timeout(msecs_to_jiffies(PATIENCE));
         }
-        for queue in &state.queues {
-            rouse(vdev.as_ref(), queue);
-        }
+        state.rouse();
     }
 
     fn config_changed<'bound>(vdev: &virtio::Device<Bound>, state: Pin<&State>) {
@@ -607,12 +603,6 @@ impl virtio::Driver for VirtioBlk {
                 );
             }
             Ok(capacity) if capacity != disk.capacity() => {
-                dev_info!(
-                    vdev.as_ref(),
-                    "[{}] new size: {} sectors of 512 bytes\n",
-                    disk.name(),
-                    capacity.0
-                );
                 disk.set_capacity(capacity);
             }
             Ok(_) => (),
@@ -626,9 +616,7 @@ impl virtio::Driver for VirtioBlk {
         disk: &Registration<VirtioBlk>,
     ) -> Result {
         // That waits for requests, too.
-        for queue in &state.queues {
-            rouse(vdev.as_ref(), queue);
-        }
+        state.rouse();
         disk.live(vdev)?.pause();
         Ok(())
     }

@@ -196,7 +196,6 @@ use kernel::{
         Negotiated,
         NoFeatures,
         QueueError,
-        QueueSet,
         Ring,
         VirtQueue, //
     }, //
@@ -405,9 +404,7 @@ impl virtio::Driver for VirtioRng {
         vdev: &'bound virtio::Device<Core<'_>>,
         _features: Negotiated<NoFeatures>,
     ) -> impl PinInit<Self, Error> + 'bound {
-        let mut set = QueueSet::new();
-        let queue = set.add(c"input", Store::new()?)?;
-        vdev.find_vqs(set)?;
+        let queue = vdev.find_vqs(|set| set.add(fmt!("input"), Store::new()?))?;
         Ok(Self { queue })
     }
 

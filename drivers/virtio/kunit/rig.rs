@@ -30,7 +30,6 @@ use kernel::{
         Handler,
         Negotiated,
         Offered,
-        QueueSet,
         Ring,
         VirtQueue, //
     }, //
@@ -287,9 +286,9 @@ impl Drop for ClassDevice {
 
 impl<S: Shape> TestDriver<S> {
     fn look_at_config(vdev: &virtio::Device<Core<'_>>, features: &Negotiated<Feature>) {
-        let fields = vdev.config_snapshot(|config| {
+        let fields = vdev.config_snapshot::<Config>(features).and_then(|config| {
             let capacity = config.read(Config::CAPACITY).validate(Ok::<_, Error>)?;
-            let size_max = config.read_if(features, Config::SIZE_MAX);
+            let size_max = config.read_if(Config::SIZE_MAX);
             let size_max = size_max
                 .map(|value| value.validate(Ok::<_, Error>))
                 .transpose()?;
@@ -308,18 +307,19 @@ impl<S: Shape> TestDriver<S> {
     fn make(vdev: &virtio::Device<Core<'_>>, features: Negotiated<Feature>) -> Result {
         PLAN.check(FailAt::BeforeQueues)?;
         Self::look_at_config(vdev, &features);
-        let mut set = QueueSet::new();
-        let mut queues = KVec::new();
-        for _ in 0..PLAN.queues.load(Relaxed) {
-            let handler = S::handler()?;
-            let queue = if PLAN.polled.load(Relaxed) != 0 {
-                set.add_polled(c"polled", handler)?
-            } else {
-                set.add(c"test", handler)?
-            };
-            queues.push(queue, GFP_KERNEL)?;
-        }
-        vdev.find_vqs(set)?;
+        let queues = vdev.find_vqs(|set| {
+            let mut queues = KVec::new();
+            for _ in 0..PLAN.queues.load(Relaxed) {
+                let handler = S::handler()?;
+                let queue = if PLAN.polled.load(Relaxed) != 0 {
+                    set.add_polled(fmt!("polled"), handler)?
+                } else {
+                    set.add(fmt!("test"), handler)?
+                };
+                queues.push(queue, GFP_KERNEL)?;
+            }
+            Ok(queues)
+        })?;
         PLAN.check(FailAt::AfterQueues)?;
         let module = this_module::<crate::VirtioKunit>();
         sim::hand_over(module, Bound::<S> { queues, features })

@@ -52,7 +52,6 @@ use kernel::{
         },
         Failure,
         QueueError,
-        QueueSet,
         Ring, //
     },
     workqueue, //
@@ -1060,19 +1059,6 @@ mod tests {
             is_dead(&forgotten)?;
             drop(ManuallyDrop::into_inner(forgotten));
         }
-        Ok(())
-    }
-
-    /// Its queues were never more than dead.
-    #[test]
-    fn forgotten_queue_set() -> Result {
-        let mut set = ManuallyDrop::new(QueueSet::new());
-        let queue = set.add(c"forgotten", crate::rig::Collector::<Bytes>::new()?)?;
-        is_dead(&queue)?;
-        let mut rig = Rig::<In>::new(Setup::default())?;
-        rig.works_again(bytes(8)?)?;
-        drop(queue);
-        drop(ManuallyDrop::into_inner(set));
         Ok(())
     }
 

@@ -28,7 +28,6 @@ use kernel::{
         Negotiated,
         NoFeatures,
         Pages,
-        QueueSet,
         Request,
         Ring,
         VirtQueue, //
@@ -112,9 +111,7 @@ impl<S: Shape> virtio::Driver for CostDriver<S> {
         vdev: &'bound virtio::Device<Core<'_>>,
         _features: Negotiated<NoFeatures>,
     ) -> impl PinInit<(), Error> + 'bound {
-        let mut set = QueueSet::new();
-        let queue = set.add(c"cost", Spare(Some(S::buffer()?)))?;
-        vdev.find_vqs(set)?;
+        let queue = vdev.find_vqs(|set| set.add(fmt!("cost"), Spare(Some(S::buffer()?))))?;
         sim::hand_over(this_module::<VirtioCost>(), queue)
     }
 

@@ -16,6 +16,10 @@ use crate::{
     prelude::*,
     str::as_char_ptr_in_const_context, //
 };
+use core::ptr::{
+    null,
+    null_mut, //
+};
 
 /// What an attribute shows.
 pub struct Page<'a> {
@@ -152,5 +156,51 @@ impl<T: Operations> Attribute<T> {
             Ok(()) => len as isize,
             Err(e) => e.to_errno() as isize,
         }
+    }
+}
+
+/// The attributes of a disk, as C wants them.
+pub(super) struct Attributes {
+    /// What `group` points to.
+    _pointers: KVec<*mut bindings::attribute>,
+    group: bindings::attribute_group,
+    /// What the disk points to.
+    groups: [*const bindings::attribute_group; 2],
+}
+
+// SAFETY: The pointers in there are to what this object owns, or to what is constant.
+unsafe impl Send for Attributes {}
+
+// SAFETY: As above.
+unsafe impl Sync for Attributes {}
+
+impl Attributes {
+    /// `count` of them, by their number.
+    pub(super) fn new(
+        count: usize,
+        attribute: &dyn Fn(usize) -> *mut bindings::attribute,
+    ) -> Result<KBox<Self>> {
+        let mut pointers = KVec::with_capacity(count + 1, GFP_KERNEL)?;
+        for number in 0..count {
+            pointers.push(attribute(number), GFP_KERNEL)?;
+        }
+        pointers.push(null_mut(), GFP_KERNEL)?;
+
+        let mut group: bindings::attribute_group = pin_init::zeroed();
+        group.__bindgen_anon_2.attrs = pointers.as_mut_ptr();
+        let mut attributes = KBox::new(
+            Self {
+                _pointers: pointers,
+                group,
+                groups: [null(); 2],
+            },
+            GFP_KERNEL,
+        )?;
+        attributes.groups[0] = &raw const attributes.group;
+        Ok(attributes)
+    }
+
+    pub(super) fn groups(&self) -> &[*const bindings::attribute_group; 2] {
+        &self.groups
     }
 }

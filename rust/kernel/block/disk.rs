@@ -3,12 +3,12 @@
 //! Disks.
 
 use super::{
-    attribute::Attribute,
-    calls::Calls,
-    driver_request::{
-        DriverMemory,
-        DriverRequest, //
+    attribute::{
+        Attribute,
+        Attributes, //
     },
+    calls::Calls,
+    driver_request,
     limits::Limits,
     name::ChosenName,
     operation::Sectors,
@@ -46,9 +46,9 @@ use crate::{
     types::Opaque, //
 };
 use core::{
+    marker::PhantomData,
     mem::ManuallyDrop,
     ptr::{
-        null,
         null_mut,
         NonNull, //
     }, //
@@ -152,6 +152,53 @@ impl Disk {
         }
     }
 
+    /// See [`LiveDisk::pause`].
+    fn pause(&self) {
+        let queue = self.queue();
+        // SAFETY: The queue exists.
+        unsafe {
+            let flags = bindings::blk_mq_freeze_queue(queue);
+            bindings::blk_mq_quiesce_queue_nowait(queue);
+            bindings::blk_mq_unfreeze_queue(queue, flags);
+        }
+        // Who holds the lock may allocate, and so wait for requests: not as long as the queue was
+        // frozen.
+        let mut state = self.remains().state.lock();
+        if state.live && !state.paused {
+            state.paused = true;
+        } else {
+            // SAFETY: The queue exists, and was made to wait once more.
+            unsafe { bindings::blk_mq_unquiesce_queue(queue) };
+        }
+    }
+
+    /// See [`LiveDisk::resume`].
+    fn unpause(&self) {
+        self.resume(&mut self.remains().state.lock());
+    }
+
+    /// See [`LiveDisk::update_limits`].
+    fn update_limits(&self, change: &dyn Fn(&mut Limits)) -> Result {
+        let queue = self.queue();
+        let refused;
+        // SAFETY: The queue exists. This locks its limits, and the second one unlocks them.
+        to_result(unsafe {
+            let before = bindings::queue_limits_start_update(queue);
+            let mut limits = Limits::from_raw(before);
+            change(&mut limits);
+            refused = limits.refused().is_some();
+            if refused {
+                limits = Limits::from_raw(before);
+            }
+            limits.keep_zones_of(&before);
+            bindings::queue_limits_commit_update_frozen(queue, limits.as_raw())
+        })?;
+        if refused {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
     fn remains(&self) -> &Remains {
         // SAFETY: `create` put it there before anybody could come by the disk, and `free_disk`
         // frees it when nobody can any more.
@@ -205,23 +252,12 @@ pub struct DiskParams {
     pub read_only: bool,
 }
 
-/// Where a sector is on a disk with heads that move over cylinders.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Geometry {
-    /// How many cylinders there are.
-    pub cylinders: u16,
-    /// How many heads there are.
-    pub heads: u8,
-    /// How many sectors there are on a track.
-    pub sectors: u8,
-}
-
 /// What a disk needs until nobody has it open any more, which can be long after the driver is gone:
 /// nothing in here is the driver's.
 #[pin_data]
 struct Remains {
     operations: bindings::block_device_operations,
-    /// The [`Live`] of a disk that is.
+    /// The driver's data of a disk that is live.
     live: *const c_void,
     /// The device that it is a disk of.
     parent: *mut bindings::device,
@@ -239,61 +275,45 @@ struct State {
     paused: bool,
 }
 
-/// What a disk needs as long as it is live.
-struct Live<T: Operations> {
-    data: T::DiskData,
-    /// What `group` points to.
-    _attributes: KVec<*mut bindings::attribute>,
-    group: bindings::attribute_group,
-    /// What the disk points to.
-    groups: [*const bindings::attribute_group; 2],
-}
+/// What a disk needs as long as it is live, and only its driver knows.
+trait Kept: Send + Sync {}
 
-impl<T: Operations> Live<T> {
-    fn new(data: T::DiskData, attributes: &'static [Attribute<T>]) -> Result<KBox<Self>> {
-        let mut pointers = KVec::with_capacity(attributes.len() + 1, GFP_KERNEL)?;
-        for attribute in attributes {
-            pointers.push(attribute.as_raw(), GFP_KERNEL)?;
-        }
-        pointers.push(null_mut(), GFP_KERNEL)?;
-
-        let mut group: bindings::attribute_group = pin_init::zeroed();
-        group.__bindgen_anon_2.attrs = pointers.as_mut_ptr();
-        let mut live = KBox::new(
-            Self {
-                data,
-                _attributes: pointers,
-                group,
-                groups: [null(); 2],
-            },
-            GFP_KERNEL,
-        )?;
-        live.groups[0] = &raw const live.group;
-        Ok(live)
-    }
-}
+impl<T: Send + Sync> Kept for T {}
 
 /// A disk that exists: as long as this does, the disk can be opened and used.
 ///
 /// When this is dropped, and before the parent device is unbound in any case, the disk is deleted:
 /// nobody can open it from then on, who has it open gets errors, and what is in flight is waited
 /// for. That has to come back by itself, or because the driver gives its device up.
-pub struct Registration<T: Operations>(Devres<Inner<T>>);
+///
+/// # Invariants
+///
+/// The disk has the operations `T`, and its `live` is a `T::DiskData`.
+pub struct Registration<T: Operations> {
+    added: KBox<dyn Added>,
+    _operations: PhantomData<fn() -> T>,
+}
+
+/// A disk that was added, whatever its operations are.
+trait Added: Send + Sync {
+    fn disk<'a>(&'a self, parent: &'a device::Device<device::Bound>) -> Result<&'a Disk>;
+}
+
+impl Added for Devres<Inner> {
+    fn disk<'a>(&'a self, parent: &'a device::Device<device::Bound>) -> Result<&'a Disk> {
+        Ok(&self.access(parent)?.disk)
+    }
+}
 
 /// # Invariants
 ///
-/// The disk was added, uses the tag set, and points to `live`.
-struct Inner<T: Operations> {
+/// The disk was added. It uses the tag set in `_kept`, and points to the data in `_kept` and to
+/// `_attributes`.
+struct Inner {
     disk: ARef<Disk>,
-    live: KBox<Live<T>>,
-    _tag_set: Arc<TagSet<T>>,
+    _attributes: KBox<Attributes>,
+    _kept: (KBox<dyn Kept>, Arc<dyn Kept>),
 }
-
-// SAFETY: The pointers in there are to what this object owns, or to what is constant.
-unsafe impl<T: Operations> Send for Inner<T> {}
-
-// SAFETY: As above; `DiskData` is `Sync`.
-unsafe impl<T: Operations> Sync for Inner<T> {}
 
 /// A disk that was allocated and not added.
 struct Unborn {
@@ -320,30 +340,32 @@ impl<T: Operations> Registration<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EINVAL`, or what the block layer says.
+    /// `EINVAL`, with a message, if the limits cannot be, `ENOMEM`, or what the block layer says.
     pub fn new(
         parent: &T::Parent,
         tag_set: Arc<TagSet<T>>,
-        mut params: DiskParams,
+        params: DiskParams,
         attributes: &'static [Attribute<T>],
         data: T::DiskData,
     ) -> Result<Self> {
-        let live = Live::new(data, attributes)?;
-        let disk = create(
-            parent.as_ref(),
-            tag_set.as_raw(),
-            &mut params,
-            Vtable::<T>::DISK_TABLE,
-            (&raw const *live).cast(),
-            &live.groups,
-        )?;
-        // INVARIANT: Just added.
-        let inner = Inner {
-            disk,
-            live,
-            _tag_set: tag_set,
+        let attributes = Attributes::new(attributes.len(), &|number| {
+            attributes.get(number).map_or(null_mut(), Attribute::as_raw)
+        })?;
+        let data = KBox::new(data, GFP_KERNEL)?;
+        let shape = Shape {
+            tag_set: tag_set.as_raw(),
+            operations: &Vtable::<T>::DISK_TABLE,
+            live: (&raw const *data).cast(),
         };
-        Ok(Self(Devres::new(parent.as_ref(), inner)?))
+        // INVARIANT: This is what it is made of.
+        Ok(Self {
+            // SAFETY: The last argument has what `shape` points to. Operations and attributes are
+            // those of `T`, and so is the data.
+            added: unsafe {
+                register(parent.as_ref(), shape, params, attributes, (data, tag_set))?
+            },
+            _operations: PhantomData,
+        })
     }
 
     /// The disk.
@@ -352,16 +374,45 @@ impl<T: Operations> Registration<T> {
     ///
     /// `EINVAL` if `parent` is another device than the one that it was made for.
     pub fn live<'a>(&'a self, parent: &'a T::Parent) -> Result<LiveDisk<'a, T>> {
-        let inner = self.0.access(parent.as_ref())?;
-        Ok(LiveDisk {
-            disk: &inner.disk,
-            parent,
-            live: &inner.live,
-        })
+        let disk = self.added.disk(parent.as_ref())?;
+        // SAFETY: By the type invariant; it cannot be dropped meanwhile.
+        Ok(unsafe { LiveDisk::new(disk) })
     }
 }
 
-impl<T: Operations> Drop for Inner<T> {
+/// What [`register`] makes a disk of, besides what is said of it.
+struct Shape {
+    tag_set: *mut bindings::blk_mq_tag_set,
+    operations: &'static bindings::block_device_operations,
+    live: *const c_void,
+}
+
+/// See [`Registration::new`].
+///
+/// # Safety
+///
+/// `kept` has the tag set and the data that `shape` points to; `attributes` and the operations go
+/// with that data.
+unsafe fn register(
+    parent: &device::Device<device::Bound>,
+    shape: Shape,
+    mut params: DiskParams,
+    attributes: KBox<Attributes>,
+    kept: (KBox<dyn Kept>, Arc<dyn Kept>),
+) -> Result<KBox<dyn Added>> {
+    // SAFETY: By the requirements of this function. The disk is deleted when `inner` is dropped,
+    // before what is in there.
+    let disk = unsafe { create(parent, shape, &mut params, attributes.groups())? };
+    // INVARIANT: Just added.
+    let inner = Inner {
+        disk,
+        _attributes: attributes,
+        _kept: kept,
+    };
+    Ok(KBox::new(Devres::new(parent, inner)?, GFP_KERNEL)?)
+}
+
+impl Drop for Inner {
     fn drop(&mut self) {
         let mut state = self.disk.remains().state.lock();
         state.live = false;
@@ -379,26 +430,31 @@ impl<T: Operations> Drop for Inner<T> {
 
 /// In the kernel, not in the module that has the driver: as long as someone has the disk open.
 extern "C" fn free_disk(disk: *mut bindings::gendisk) {
-    // SAFETY: `Registration::new` put it there, and nobody uses the disk any more.
+    // SAFETY: `create` put it there, and nobody uses the disk any more.
     drop(unsafe { KBox::from_raw((*disk).private_data.cast::<Remains>()) });
 }
 
 /// Makes a disk, and adds it to the system.
-fn create(
+///
+/// # Safety
+///
+/// What `shape` and `groups` point to exists until the disk was deleted, or this failed; attributes
+/// and operations go with the data.
+unsafe fn create(
     parent: &device::Device<device::Bound>,
-    tag_set: *mut bindings::blk_mq_tag_set,
+    shape: Shape,
     params: &mut DiskParams,
-    mut operations: bindings::block_device_operations,
-    live: *const c_void,
     groups: &[*const bindings::attribute_group; 2],
 ) -> Result<ARef<Disk>> {
+    params.limits.accept(parent)?;
+    let mut operations = *shape.operations;
     // SAFETY: The parent is bound, so it has a driver.
     operations.owner = unsafe { (*(*parent.as_raw()).driver).owner };
     operations.free_disk = Some(free_disk);
     let remains = KBox::pin_init(
         pin_init!(Remains {
             operations,
-            live,
+            live: shape.live,
             parent: parent.as_raw(),
             state <- new_mutex!(
                 State {
@@ -415,7 +471,7 @@ fn create(
     // SAFETY: The tag set is valid, and the caller keeps it as long as there is the disk.
     let disk = from_err_ptr(unsafe {
         bindings::__blk_mq_alloc_disk(
-            tag_set,
+            shape.tag_set,
             params.limits.as_raw(),
             null_mut(),
             static_lock_class!().as_ptr(),
@@ -492,7 +548,7 @@ fn add(
 pub struct LiveDisk<'a, T: Operations> {
     disk: &'a Disk,
     parent: &'a T::Parent,
-    live: &'a Live<T>,
+    data: &'a T::DiskData,
 }
 
 impl<'a, T: Operations> LiveDisk<'a, T> {
@@ -515,15 +571,15 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     /// up, the result does not exist any more.
     unsafe fn new(disk: &'a Disk) -> Self {
         let remains = disk.remains();
-        // SAFETY: By the requirements of this function: `Live` exists, and the parent is bound, as
-        // long as that.
-        let (parent, live) = unsafe {
+        // SAFETY: By the requirements of this function: the data exists, and the parent is bound,
+        // as long as that.
+        let (parent, data) = unsafe {
             (
                 T::Parent::from_device(device::Device::from_raw(remains.parent)),
                 &*remains.live.cast(),
             )
         };
-        Self { disk, parent, live }
+        Self { disk, parent, data }
     }
 
     /// The disk.
@@ -538,7 +594,7 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
 
     /// The driver's data.
     pub fn data(&self) -> &'a T::DiskData {
-        &self.live.data
+        self.data
     }
 
     /// Changes what the disk can do, while no request is being processed. What it says about zones
@@ -548,17 +604,9 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the block layer does not accept it.
-    pub fn update_limits(&self, change: impl FnOnce(&mut Limits)) -> Result {
-        let queue = self.disk.queue();
-        // SAFETY: The queue exists. This locks its limits, and the second one unlocks them.
-        to_result(unsafe {
-            let before = bindings::queue_limits_start_update(queue);
-            let mut limits = Limits::from_raw(before);
-            change(&mut limits);
-            limits.keep_zones_of(&before);
-            bindings::queue_limits_commit_update_frozen(queue, limits.as_raw())
-        })
+    /// `EINVAL` if the limits cannot be, or the block layer does not accept them.
+    pub fn update_limits(&self, change: impl Fn(&mut Limits)) -> Result {
+        self.disk.update_limits(&change)
     }
 
     /// Waits until no request is being processed, and keeps others from being queued until
@@ -566,29 +614,14 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     ///
     /// C: `blk_mq_freeze_queue()`, `blk_mq_quiesce_queue_nowait()`.
     pub fn pause(&self) {
-        let queue = self.disk.queue();
-        // SAFETY: The queue exists.
-        unsafe {
-            let flags = bindings::blk_mq_freeze_queue(queue);
-            bindings::blk_mq_quiesce_queue_nowait(queue);
-            bindings::blk_mq_unfreeze_queue(queue, flags);
-        }
-        // Who holds the lock may allocate, and so wait for requests: not as long as the queue was
-        // frozen.
-        let mut state = self.disk.remains().state.lock();
-        if state.live && !state.paused {
-            state.paused = true;
-        } else {
-            // SAFETY: The queue exists, and was made to wait once more.
-            unsafe { bindings::blk_mq_unquiesce_queue(queue) };
-        }
+        self.disk.pause();
     }
 
     /// Ends what [`pause`](Self::pause) began.
     ///
     /// C: `blk_mq_unquiesce_queue()`.
     pub fn resume(&self) {
-        self.disk.resume(&mut self.disk.remains().state.lock());
+        self.disk.unpause();
     }
 
     /// Has [`Operations::queue_rq`] called with a request of the driver's own, whose data is set up
@@ -605,15 +638,11 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     pub fn read_by_driver(
         &self,
         len: u32,
-        setup: impl FnOnce(&mut T::RequestData),
+        setup: impl Fn(&mut T::RequestData),
     ) -> Result<KVec<u8>> {
-        // Who has a request must not wait for memory: that may wait for the disk, and that for
-        // the request.
-        let mut memory = DriverMemory::new(len)?;
-        let rq = DriverRequest::new(self.disk)?;
-        // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
-        setup(unsafe { Request::<T>::private(rq.as_raw()).as_mut() });
-        rq.read(&mut memory)?;
-        memory.into_copy()
+        driver_request::read(self.disk, len, &|rq| {
+            // SAFETY: Nobody but us has the request; it has a private area, which was initialised.
+            setup(unsafe { Request::<T>::private(rq).as_mut() });
+        })
     }
 }

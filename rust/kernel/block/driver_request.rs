@@ -13,15 +13,30 @@ use crate::{
 };
 use core::ptr::NonNull;
 
+/// See [`LiveDisk::read_by_driver`](super::LiveDisk::read_by_driver); `setup` gets the request.
+pub(super) fn read(
+    disk: &Disk,
+    len: u32,
+    setup: &dyn Fn(NonNull<bindings::request>),
+) -> Result<KVec<u8>> {
+    // Who has a request must not wait for memory: that may wait for the disk, and that for the
+    // request.
+    let mut memory = DriverMemory::new(len)?;
+    let rq = DriverRequest::new(disk)?;
+    setup(rq.0);
+    rq.read(&mut memory)?;
+    memory.into_copy()
+}
+
 /// A request of a driver, which the block layer does not know yet, or not any more.
 ///
 /// # Invariants
 ///
 /// The pointer is one that `blk_mq_alloc_request()` returned.
-pub(super) struct DriverRequest(NonNull<bindings::request>);
+struct DriverRequest(NonNull<bindings::request>);
 
 impl DriverRequest {
-    pub(super) fn new(disk: &Disk) -> Result<Self> {
+    fn new(disk: &Disk) -> Result<Self> {
         // SAFETY: The queue exists.
         let rq = from_err_ptr(unsafe {
             bindings::blk_mq_alloc_request(disk.queue(), bindings::req_op_REQ_OP_DRV_IN, 0)
@@ -30,12 +45,8 @@ impl DriverRequest {
         NonNull::new(rq).map(Self).ok_or(ENOMEM)
     }
 
-    pub(super) fn as_raw(&self) -> NonNull<bindings::request> {
-        self.0
-    }
-
     /// Has it queued, and waits for its end.
-    pub(super) fn read(self, memory: &mut DriverMemory) -> Result {
+    fn read(self, memory: &mut DriverMemory) -> Result {
         let (start, len) = (memory.lent.as_mut_ptr().cast(), memory.lent.len());
         // SAFETY: By the type invariant, and nobody else has the request. It is mapped to `lent`,
         // or to a copy, and has ended when this returns. Any status is fine.
@@ -58,13 +69,13 @@ impl Drop for DriverRequest {
 }
 
 /// What a driver reads into itself.
-pub(super) struct DriverMemory {
+struct DriverMemory {
     lent: KVec<u8>,
     copy: KVec<u8>,
 }
 
 impl DriverMemory {
-    pub(super) fn new(len: u32) -> Result<Self> {
+    fn new(len: u32) -> Result<Self> {
         Ok(Self {
             lent: KVec::from_elem(0, len as usize, GFP_KERNEL)?,
             copy: KVec::with_capacity(len as usize, GFP_KERNEL)?,
@@ -72,7 +83,7 @@ impl DriverMemory {
     }
 
     /// What is there now. The device may still write to what it was lent, whatever it says.
-    pub(super) fn into_copy(mut self) -> Result<KVec<u8>> {
+    fn into_copy(mut self) -> Result<KVec<u8>> {
         let start = self.lent.as_ptr();
         for at in 0..self.lent.len() {
             // SAFETY: That is inside of `lent`. The read is volatile, and each byte is read once.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     bindings,
+    device::Device,
     error::code,
     fmt,
     page::PAGE_SIZE,
@@ -35,6 +36,7 @@ impl OutOfRange {
     /// # Errors
     ///
     /// It is not.
+    #[inline(never)]
     pub fn check(what: &'static str, value: u64, min: u64, max: u64) -> Result<u64, Self> {
         Self::check_that(true, what, value, min, max)
     }
@@ -118,7 +120,11 @@ const MAX_ZONES: u64 = 1 << 20;
 const MAX_ACTIVE_ZONES: u64 = 1 << 16;
 
 /// What a disk can do, and how requests for it must be. Nothing that the block layer would not
-/// accept, or would warn about, can be set.
+/// accept, or would warn about, is set.
+///
+/// What is out of range is noted instead, and taken to be a value that is not: the nearest one, or
+/// the least power of two. So it can be used in what follows, but no disk is made of such limits,
+/// see [`accept`](Self::accept).
 ///
 /// Set the logical block size first: others are checked against it.
 ///
@@ -130,15 +136,21 @@ const MAX_ACTIVE_ZONES: u64 = 1 << 16;
 /// use kernel::block::Limits;
 ///
 /// let mut limits = Limits::new();
-/// limits.set_logical_block_size(4096)?;
-/// limits.set_max_segments(126)?;
+/// limits.set_logical_block_size(4096);
+/// limits.set_max_segments(126);
 /// limits.set_write_cache(true);
-/// let refused = limits.set_logical_block_size(513).err().ok_or(EINVAL)?;
-/// assert_eq!((refused.what, refused.value), ("logical block size", 513));
+/// assert!(limits.refused().is_none());
+///
+/// assert_eq!(limits.set_logical_block_size(100), 512);
+/// let refused = limits.refused().ok_or(EINVAL)?;
+/// assert_eq!((refused.what, refused.value), ("logical block size", 100));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy)]
-pub struct Limits(bindings::queue_limits);
+pub struct Limits {
+    raw: bindings::queue_limits,
+    refused: Option<OutOfRange>,
+}
 
 impl Default for Limits {
     fn default() -> Self {
@@ -148,127 +160,127 @@ impl Default for Limits {
 
 impl Limits {
     /// Blocks of 512 bytes, no special operations, no cache; as large as a request can be.
+    #[inline(never)]
     pub fn new() -> Self {
         let mut limits: bindings::queue_limits = pin_init::zeroed();
         limits.logical_block_size = Sectors::SIZE;
         limits.max_hw_sectors = u32::MAX;
-        Self(limits)
+        Self::from_raw(limits)
     }
 
-    /// What the device addresses, in bytes: a power of two, from 512 to the size of a page (64 KiB
-    /// with transparent huge pages).
+    /// Says in the log of `dev` which limit cannot be, if there is one.
     ///
     /// # Errors
     ///
-    /// [`OutOfRange`].
-    pub fn set_logical_block_size(&mut self, bytes: u32) -> Result<(), OutOfRange> {
-        OutOfRange::check_power_of_two(
-            "logical block size",
-            bytes.into(),
-            Sectors::SIZE.into(),
-            MAX_BLOCK_SIZE.into(),
-        )?;
-        self.0.logical_block_size = bytes;
-        Ok(())
+    /// `EINVAL` if there is one.
+    pub fn accept(&self, dev: &Device) -> Result {
+        match &self.refused {
+            Some(e) => {
+                dev_err!(dev, "refused: {}\n", e);
+                Err(EINVAL)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The first one that cannot be, if there is one.
+    pub fn refused(&self) -> Option<&OutOfRange> {
+        self.refused.as_ref()
+    }
+
+    /// Returns `value`, if it is between `min` and `max`. If not, this is noted as one of the
+    /// limits that cannot be, and the nearest value that can be is returned. `what` is its name.
+    pub fn check(&mut self, what: &'static str, value: u64, min: u64, max: u64) -> u64 {
+        self.note(OutOfRange::check(what, value, min, max))
+    }
+
+    fn check_power_of_two(&mut self, what: &'static str, value: u64, min: u64, max: u64) -> u64 {
+        self.note(OutOfRange::check_power_of_two(what, value, min, max))
+    }
+
+    fn note(&mut self, checked: Result<u64, OutOfRange>) -> u64 {
+        checked.unwrap_or_else(|e| {
+            self.refused.get_or_insert(e);
+            if e.power_of_two {
+                e.min
+            } else {
+                e.value.min(e.max).max(e.min)
+            }
+        })
+    }
+
+    /// What the device addresses, in bytes: a power of two, from 512 to the size of a page (64 KiB
+    /// with transparent huge pages). Returns what was set.
+    pub fn set_logical_block_size(&mut self, bytes: u32) -> u32 {
+        let (min, max) = (Sectors::SIZE.into(), MAX_BLOCK_SIZE.into());
+        let bytes = self.check_power_of_two("logical block size", bytes.into(), min, max);
+        // CAST: It was just checked.
+        self.raw.logical_block_size = bytes as u32;
+        self.raw.logical_block_size
     }
 
     /// What the device writes without having to read, in bytes: a power of two, not less than the
     /// logical block size.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`].
-    pub fn set_physical_block_size(&mut self, bytes: u64) -> Result<(), OutOfRange> {
-        let logical = self.0.logical_block_size.into();
-        let bytes = OutOfRange::check_power_of_two("physical block size", bytes, logical, 1 << 31)?;
+    pub fn set_physical_block_size(&mut self, bytes: u64) {
+        let logical = self.raw.logical_block_size.into();
+        let bytes = self.check_power_of_two("physical block size", bytes, logical, 1 << 31);
         // CAST: It was just checked.
-        self.0.physical_block_size = bytes as u32;
-        Ok(())
+        self.raw.physical_block_size = bytes as u32;
     }
 
     /// Where the first physical block starts, in bytes; what is more than one of them is left out.
     pub fn set_alignment_offset(&mut self, bytes: u64) {
-        let physical = self.0.physical_block_size.max(self.0.logical_block_size);
+        let physical = self
+            .raw
+            .physical_block_size
+            .max(self.raw.logical_block_size);
         // CAST: It is less than that, which is a power of two.
-        self.0.alignment_offset = (bytes & u64::from(physical - 1)) as u32;
+        self.raw.alignment_offset = (bytes & u64::from(physical - 1)) as u32;
     }
 
     /// The smallest and the best size of a request, in bytes, each 0 if there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`].
-    pub fn set_io_sizes(&mut self, min: u64, opt: u64) -> Result<(), OutOfRange> {
-        let min = OutOfRange::check("minimum I/O size", min, 0, u32::MAX.into())?;
-        let opt = OutOfRange::check("optimal I/O size", opt, 0, u32::MAX.into())?;
+    pub fn set_io_sizes(&mut self, min: u64, opt: u64) {
+        let min = self.check("minimum I/O size", min, 0, u32::MAX.into());
+        let opt = self.check("optimal I/O size", opt, 0, u32::MAX.into());
         // CAST: Just checked.
-        (self.0.io_min, self.0.io_opt) = (min as u32, opt as u32);
-        Ok(())
+        (self.raw.io_min, self.raw.io_opt) = (min as u32, opt as u32);
     }
 
     /// How many runs of memory the data of a request can have, at least 1.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`].
-    pub fn set_max_segments(&mut self, count: u32) -> Result<(), OutOfRange> {
-        let count = OutOfRange::check("number of segments", count.into(), 1, u16::MAX.into())?;
+    pub fn set_max_segments(&mut self, count: u32) {
+        let count = self.check("number of segments", count.into(), 1, u16::MAX.into());
         // CAST: It was just checked.
-        self.0.max_segments = count as u16;
-        Ok(())
+        self.raw.max_segments = count as u16;
     }
 
     /// How long such a run can be, in bytes, at least 4096.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`].
-    pub fn set_max_segment_size(&mut self, bytes: u32) -> Result<(), OutOfRange> {
-        OutOfRange::check(
-            "segment size",
-            bytes.into(),
-            MIN_SEGMENT_SIZE.into(),
-            u32::MAX.into(),
-        )?;
-        self.0.max_segment_size = bytes;
-        Ok(())
+    pub fn set_max_segment_size(&mut self, bytes: u32) {
+        let (min, max) = (MIN_SEGMENT_SIZE.into(), u32::MAX.into());
+        let bytes = self.check("segment size", bytes.into(), min, max);
+        // CAST: It was just checked.
+        self.raw.max_segment_size = bytes as u32;
     }
 
-    /// The device can discard, at most `max` at a time in at most `segments` ranges (1 to 65535),
-    /// by multiples of `granularity` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`].
-    pub fn set_discard(
-        &mut self,
-        max: u32,
-        segments: u32,
-        granularity: u64,
-    ) -> Result<(), OutOfRange> {
-        let segments = OutOfRange::check(
-            "number of discard ranges",
-            segments.into(),
-            1,
-            u16::MAX.into(),
-        )?;
-        let granularity =
-            OutOfRange::check("discard granularity", granularity, 0, u32::MAX.into())?;
-        self.0.max_hw_discard_sectors = max;
+    /// The device can discard, at most `max` sectors at a time in at most `segments` ranges (1 to
+    /// 65535), by multiples of `granularity` bytes.
+    pub fn set_discard(&mut self, max: u32, segments: u32, granularity: u64) {
+        let what = "number of discard ranges";
+        let segments = self.check(what, segments.into(), 1, u16::MAX.into());
+        let granularity = self.check("discard granularity", granularity, 0, u32::MAX.into());
+        self.raw.max_hw_discard_sectors = max;
         // CAST: Just checked.
-        self.0.max_discard_segments = segments as u16;
-        self.0.discard_granularity = granularity as u32;
-        Ok(())
+        self.raw.max_discard_segments = segments as u16;
+        self.raw.discard_granularity = granularity as u32;
     }
 
     /// The device can erase securely, at most `max` sectors at a time.
     pub fn set_secure_erase(&mut self, max: u32) {
-        self.0.max_secure_erase_sectors = max;
+        self.raw.max_secure_erase_sectors = max;
     }
 
     /// The device can write zeroes, at most `max` sectors at a time.
     pub fn set_write_zeroes(&mut self, max: u32) {
-        self.0.max_write_zeroes_sectors = max;
+        self.raw.max_write_zeroes_sectors = max;
     }
 
     /// The device has a cache that must be flushed.
@@ -282,62 +294,51 @@ impl Limits {
     }
 
     /// The disk consists of zones. It cannot discard.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfRange`].
-    pub fn set_zones(&mut self, zones: &Zones) -> Result<(), OutOfRange> {
+    pub fn set_zones(&mut self, zones: &Zones) {
         if !cfg!(CONFIG_BLK_DEV_ZONED) {
-            OutOfRange::check("zone size, without BLK_DEV_ZONED,", zones.size.into(), 0, 0)?;
+            self.check("zone size, without BLK_DEV_ZONED,", zones.size.into(), 0, 0);
         }
-        let check = OutOfRange::check;
-        let check_power_of_two = OutOfRange::check_power_of_two;
-        let block = self.0.logical_block_size.into();
+        let block = self.raw.logical_block_size.into();
         let granularity = zones.write_granularity.into();
-        let granularity = check_power_of_two("write granularity", granularity, 1, 1 << 31)?;
+        let granularity = self.check_power_of_two("write granularity", granularity, 1, 1 << 31);
         let granularity = granularity.max(block);
         let least = Sectors::in_bytes(granularity).0;
-        check_power_of_two("zone size", zones.size.into(), least, 1 << 31)?;
-        check(
-            "largest append",
-            zones.max_append.into(),
-            least,
-            u32::MAX.into(),
-        )?;
-        check(
-            "number of active zones",
-            zones.max_active.into(),
-            0,
-            MAX_ACTIVE_ZONES,
-        )?;
-        let max_active = match zones.max_active {
-            0 => MAX_ACTIVE_ZONES,
-            max_active => max_active.into(),
+        self.check_power_of_two("zone size", zones.size.into(), least, 1 << 31);
+        let append = zones.max_append.into();
+        self.check("largest append", append, least, u32::MAX.into());
+        let active = zones.max_active.into();
+        self.check("number of active zones", active, 0, MAX_ACTIVE_ZONES);
+        let most_open = if active == 0 {
+            MAX_ACTIVE_ZONES
+        } else {
+            active
         };
-        check("number of open zones", zones.max_open.into(), 0, max_active)?;
+        self.check("number of open zones", zones.max_open.into(), 0, most_open);
+        if self.refused.is_some() {
+            return;
+        }
 
         self.set_feature(bindings::BLK_FEAT_ZONED, true);
-        self.0.chunk_sectors = zones.size;
-        self.0.max_open_zones = zones.max_open;
-        self.0.max_active_zones = zones.max_active;
-        self.0.max_hw_zone_append_sectors = zones.max_append;
+        self.raw.chunk_sectors = zones.size;
+        self.raw.max_open_zones = zones.max_open;
+        self.raw.max_active_zones = zones.max_active;
+        self.raw.max_hw_zone_append_sectors = zones.max_append;
         // CAST: Just checked.
-        self.0.zone_write_granularity = granularity as u32;
-        self.0.physical_block_size = granularity as u32;
-        self.0.io_min = granularity as u32;
-        self.0.max_hw_discard_sectors = 0;
-        Ok(())
+        self.raw.zone_write_granularity = granularity as u32;
+        self.raw.physical_block_size = granularity as u32;
+        self.raw.io_min = granularity as u32;
+        self.raw.max_hw_discard_sectors = 0;
     }
 
     /// What is said about zones is as it was before: there are objects for them.
     pub(super) fn keep_zones_of(&mut self, before: &bindings::queue_limits) {
         let zoned = before.features & bindings::BLK_FEAT_ZONED != 0;
         self.set_feature(bindings::BLK_FEAT_ZONED, zoned);
-        self.0.chunk_sectors = before.chunk_sectors;
-        self.0.max_open_zones = before.max_open_zones;
-        self.0.max_active_zones = before.max_active_zones;
-        self.0.max_hw_zone_append_sectors = before.max_hw_zone_append_sectors;
-        self.0.zone_write_granularity = before.zone_write_granularity;
+        self.raw.chunk_sectors = before.chunk_sectors;
+        self.raw.max_open_zones = before.max_open_zones;
+        self.raw.max_active_zones = before.max_active_zones;
+        self.raw.max_hw_zone_append_sectors = before.max_hw_zone_append_sectors;
+        self.raw.zone_write_granularity = before.zone_write_granularity;
     }
 
     /// How many zones can be active, by what the disk says, or by what there can be.
@@ -351,10 +352,10 @@ impl Limits {
 
     /// Whether the disk consists of zones. If so, checks that there are not too many.
     pub(super) fn check_zones(&self, capacity: Sectors) -> Result<bool, OutOfRange> {
-        if self.0.features & bindings::BLK_FEAT_ZONED == 0 {
+        if self.raw.features & bindings::BLK_FEAT_ZONED == 0 {
             return Ok(false);
         }
-        let size = self.0.chunk_sectors.max(1);
+        let size = self.raw.chunk_sectors.max(1);
         let zones = capacity.0.saturating_add(u64::from(size - 1)) >> size.trailing_zeros();
         OutOfRange::check("number of zones", zones, 1, MAX_ZONES)?;
         Ok(true)
@@ -362,17 +363,108 @@ impl Limits {
 
     fn set_feature(&mut self, feature: bindings::blk_features_t, on: bool) {
         if on {
-            self.0.features |= feature;
+            self.raw.features |= feature;
         } else {
-            self.0.features &= !feature;
+            self.raw.features &= !feature;
         }
     }
 
     pub(super) fn from_raw(limits: bindings::queue_limits) -> Self {
-        Self(limits)
+        Self {
+            raw: limits,
+            refused: None,
+        }
     }
 
     pub(super) fn as_raw(&mut self) -> *mut bindings::queue_limits {
-        &mut self.0
+        &mut self.raw
+    }
+}
+
+#[macros::kunit_tests(rust_block_limits)]
+mod tests {
+    use super::*;
+
+    /// What is noted when `set` sets something.
+    fn noted(set: impl FnOnce(&mut Limits)) -> Option<(&'static str, u64, u64, u64)> {
+        let mut limits = Limits::new();
+        set(&mut limits);
+        limits.refused().map(|e| (e.what, e.value, e.min, e.max))
+    }
+
+    #[test]
+    fn each_is_refused_by_name() {
+        const U32: u64 = u32::MAX as u64;
+        const U16: u64 = u16::MAX as u64;
+
+        let block = noted(|limits| assert_eq!(limits.set_logical_block_size(513), 512));
+        assert_eq!(
+            block,
+            Some(("logical block size", 513, 512, MAX_BLOCK_SIZE.into()))
+        );
+        let physical = noted(|limits| limits.set_physical_block_size(1 << 32));
+        assert_eq!(
+            physical,
+            Some(("physical block size", 1 << 32, 512, 1 << 31))
+        );
+        let min = noted(|limits| limits.set_io_sizes(1 << 32, 0));
+        assert_eq!(min, Some(("minimum I/O size", 1 << 32, 0, U32)));
+        let opt = noted(|limits| limits.set_io_sizes(0, 1 << 33));
+        assert_eq!(opt, Some(("optimal I/O size", 1 << 33, 0, U32)));
+        let segments = noted(|limits| limits.set_max_segments(0));
+        assert_eq!(segments, Some(("number of segments", 0, 1, U16)));
+        let size = noted(|limits| limits.set_max_segment_size(4095));
+        assert_eq!(size, Some(("segment size", 4095, 4096, U32)));
+        let ranges = noted(|limits| limits.set_discard(1, 0, 512));
+        assert_eq!(ranges, Some(("number of discard ranges", 0, 1, U16)));
+        let granularity = noted(|limits| limits.set_discard(1, 1, 1 << 32));
+        assert_eq!(granularity, Some(("discard granularity", 1 << 32, 0, U32)));
+        let own = noted(|limits| assert_eq!(limits.check("a field", 7, 2, 5), 5));
+        assert_eq!(own, Some(("a field", 7, 2, 5)));
+    }
+
+    #[test]
+    fn first_is_noted() {
+        let first = noted(|limits| {
+            limits.set_max_segments(0);
+            limits.set_max_segment_size(0);
+        });
+        assert_eq!(first.map(|e| e.0), Some("number of segments"));
+    }
+
+    #[test]
+    fn what_can_be_is_not_noted() {
+        let none = noted(|limits| {
+            assert_eq!(limits.set_logical_block_size(4096), 4096);
+            limits.set_physical_block_size(1 << 31);
+            limits.set_alignment_offset(u64::MAX);
+            limits.set_io_sizes(u32::MAX.into(), u32::MAX.into());
+            limits.set_max_segments(u16::MAX.into());
+            limits.set_max_segment_size(u32::MAX);
+            limits.set_discard(u32::MAX, u16::MAX.into(), u32::MAX.into());
+            assert_eq!(limits.check("a field", 5, 2, 5), 5);
+        });
+        assert_eq!(none, None);
+    }
+
+    /// Zones of which something is wrong leave no trace.
+    #[test]
+    fn zones_that_cannot_be() {
+        let mut zones = Zones {
+            size: 128,
+            max_open: 4,
+            max_active: 3,
+            max_append: 128,
+            write_granularity: 512,
+        };
+        let mut limits = Limits::new();
+        limits.set_zones(&zones);
+        assert!(limits.refused().is_some());
+        assert_eq!(limits.raw.features & bindings::BLK_FEAT_ZONED, 0);
+        assert_eq!(limits.raw.chunk_sectors, 0);
+
+        zones.max_open = 3;
+        let refused = noted(|limits| limits.set_zones(&zones));
+        assert_eq!(refused.is_some(), !cfg!(CONFIG_BLK_DEV_ZONED));
     }
 }

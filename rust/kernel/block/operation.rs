@@ -23,44 +23,43 @@ impl Sectors {
 ///
 /// C: `enum req_op`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Operation {
     /// Read sectors.
-    Read,
+    Read = bindings::req_op_REQ_OP_READ as u8,
     /// Write sectors.
-    Write,
+    Write = bindings::req_op_REQ_OP_WRITE as u8,
     /// Write the cache of the device back.
-    Flush,
+    Flush = bindings::req_op_REQ_OP_FLUSH as u8,
     /// The content of ranges is not needed any more.
-    Discard,
+    Discard = bindings::req_op_REQ_OP_DISCARD as u8,
     /// Erase ranges so that nobody can restore them.
-    SecureErase,
-    /// Write zeroes.
-    WriteZeroes {
-        /// Whether the device may deallocate the sectors.
-        unmap: bool,
-    },
+    SecureErase = bindings::req_op_REQ_OP_SECURE_ERASE as u8,
+    /// Write zeroes, see [`Request::may_unmap`](super::Request::may_unmap).
+    WriteZeroes = bindings::req_op_REQ_OP_WRITE_ZEROES as u8,
     /// Write where the write pointer of the zone is.
-    ZoneAppend,
+    ZoneAppend = bindings::req_op_REQ_OP_ZONE_APPEND as u8,
     /// Open a zone.
-    ZoneOpen,
+    ZoneOpen = bindings::req_op_REQ_OP_ZONE_OPEN as u8,
     /// Close a zone.
-    ZoneClose,
+    ZoneClose = bindings::req_op_REQ_OP_ZONE_CLOSE as u8,
     /// Make a zone full.
-    ZoneFinish,
+    ZoneFinish = bindings::req_op_REQ_OP_ZONE_FINISH as u8,
     /// Make a zone empty.
-    ZoneReset,
+    ZoneReset = bindings::req_op_REQ_OP_ZONE_RESET as u8,
     /// Make all zones empty.
-    ZoneResetAll,
+    ZoneResetAll = bindings::req_op_REQ_OP_ZONE_RESET_ALL as u8,
     /// A command of the driver that reads, see [`LiveDisk::read_by_driver`].
     ///
     /// [`LiveDisk::read_by_driver`]: super::LiveDisk::read_by_driver
-    DriverIn,
+    DriverIn = bindings::req_op_REQ_OP_DRV_IN as u8,
     /// None of these.
-    Other,
+    Other = u8::MAX,
 }
 
 impl Operation {
     /// What it is called in messages.
+    #[inline(never)]
     pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -68,7 +67,7 @@ impl Operation {
             Self::Flush => "flush",
             Self::Discard => "discard",
             Self::SecureErase => "secure erase",
-            Self::WriteZeroes { .. } => "write zeroes",
+            Self::WriteZeroes => "write zeroes",
             Self::ZoneAppend => "zone append",
             Self::ZoneOpen => "zone open",
             Self::ZoneClose => "zone close",
@@ -94,15 +93,14 @@ impl Operation {
 
     #[inline(always)]
     pub(super) fn from_flags(flags: bindings::blk_opf_t) -> Self {
+        // The values are the same, so this is a test whether there is such an operation.
         match flags & REQ_OP_MASK {
             bindings::req_op_REQ_OP_READ => Self::Read,
             bindings::req_op_REQ_OP_WRITE => Self::Write,
             bindings::req_op_REQ_OP_FLUSH => Self::Flush,
             bindings::req_op_REQ_OP_DISCARD => Self::Discard,
             bindings::req_op_REQ_OP_SECURE_ERASE => Self::SecureErase,
-            bindings::req_op_REQ_OP_WRITE_ZEROES => Self::WriteZeroes {
-                unmap: flags & (1 << bindings::req_flag_bits___REQ_NOUNMAP) == 0,
-            },
+            bindings::req_op_REQ_OP_WRITE_ZEROES => Self::WriteZeroes,
             bindings::req_op_REQ_OP_ZONE_APPEND => Self::ZoneAppend,
             bindings::req_op_REQ_OP_ZONE_OPEN => Self::ZoneOpen,
             bindings::req_op_REQ_OP_ZONE_CLOSE => Self::ZoneClose,

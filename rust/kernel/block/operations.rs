@@ -6,7 +6,6 @@ use super::{
     batch::Batch,
     disk::{
         Disk,
-        Geometry,
         LiveDisk, //
     },
     operation::{
@@ -38,6 +37,17 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
+
+/// Where a sector is on a disk with heads that move over cylinders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Geometry {
+    /// How many cylinders there are.
+    pub cylinders: u16,
+    /// How many heads there are.
+    pub heads: u8,
+    /// How many sectors there are on a track.
+    pub sectors: u8,
+}
 
 /// What a driver does with requests.
 ///
@@ -197,15 +207,21 @@ impl<T: Operations> Vtable<T> {
     ) -> c_int {
         // SAFETY: The disk is open, or is being added, and one of this type.
         let disk = unsafe { &*disk.cast::<Disk>() };
-        let mut ask = |report: &mut ZoneReport<'_>| {
-            // SAFETY: As above.
-            unsafe { disk.call_driver::<T, _>(|disk| T::report_zones(disk, report)) }
-        };
         from_result(|| {
-            // SAFETY: `args` is what is given to this function.
-            let count = unsafe { zone::report(disk, Sectors(from), count, args, &mut ask)? };
+            // SAFETY: `args` is what is given to this function; `ask` has the same type.
+            let count = unsafe { zone::report(disk, Sectors(from), count, args, Self::ask)? };
             Ok(count.try_into()?)
         })
+    }
+
+    /// Has the driver report zones.
+    ///
+    /// # Safety
+    ///
+    /// The disk is one of this type.
+    unsafe fn ask(disk: &Disk, report: &mut ZoneReport<'_>) -> Result {
+        // SAFETY: By the requirements of this function.
+        unsafe { disk.call_driver::<T, _>(|disk| T::report_zones(disk, report)) }
     }
 
     /// # Safety

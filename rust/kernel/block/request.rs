@@ -122,6 +122,15 @@ impl<T: Operations> Request<T> {
         Sectors(unsafe { (*self.rq.as_ptr()).__sector })
     }
 
+    /// Whether the device may deallocate sectors that zeroes are written to.
+    ///
+    /// C: `REQ_NOUNMAP`.
+    pub fn may_unmap(&self) -> bool {
+        // SAFETY: As above.
+        let flags = unsafe { (*self.rq.as_ptr()).cmd_flags };
+        flags & (1 << bindings::req_flag_bits___REQ_NOUNMAP) == 0
+    }
+
     /// Says where on the disk the data of a [`ZoneAppend`](Operation::ZoneAppend) was written; does
     /// nothing for other requests.
     pub fn set_appended(&mut self, at: Sectors) {
@@ -229,7 +238,7 @@ impl<T: Operations> Request<T> {
         Err(unsafe { Self::from_raw(rq) })
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn complete_here(mut self) {
         let status = self.finish();
         self.end(status);

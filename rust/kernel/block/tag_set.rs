@@ -45,7 +45,7 @@ pub struct TagSetParams<T: Operations> {
     pub timeout: Jiffies,
 }
 
-/// The hardware queues of a tag set.
+/// The hardware queues of a tag set, which its functions get as `driver_data`.
 pub(super) struct Queues<T: Operations> {
     queues: KVec<T::HwQueue>,
     polled: u32,
@@ -97,19 +97,77 @@ fn map<'a>(
     }
 }
 
+/// A tag set, whatever the queues are. It stays where it is.
+///
+/// # Invariants
+///
+/// It was initialised by `blk_mq_alloc_tag_set()`.
+#[repr(transparent)]
+struct RawTagSet(Opaque<bindings::blk_mq_tag_set>);
+
+/// What a tag set is to be.
+struct Shape {
+    ops: &'static bindings::blk_mq_ops,
+    request_data: usize,
+    queues: usize,
+    polled: u32,
+    depth: u32,
+    timeout: Jiffies,
+}
+
+impl RawTagSet {
+    /// # Safety
+    ///
+    /// `slot` is valid for writes, and stays in place. As long as that, `driver_data` is what the
+    /// functions in `shape.ops` take it for.
+    #[inline(never)]
+    unsafe fn init(slot: *mut Self, shape: &Shape, driver_data: *mut c_void) -> Result {
+        let queues = u32::try_from(shape.queues)?;
+        let can_poll = shape.ops.poll.is_some();
+        if shape.polled >= queues || shape.depth == 0 || (shape.polled > 0 && !can_poll) {
+            return Err(EINVAL);
+        }
+        let cmd_size = u32::try_from(shape.request_data)?;
+        let timeout = u32::try_from(shape.timeout)?;
+        let set = slot.cast::<bindings::blk_mq_tag_set>();
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            set.write_bytes(0, 1);
+            (*set).ops = shape.ops;
+            (*set).nr_hw_queues = queues;
+            (*set).nr_maps = if shape.polled > 0 { 3 } else { 1 };
+            (*set).queue_depth = shape.depth;
+            (*set).numa_node = bindings::NUMA_NO_NODE;
+            (*set).cmd_size = cmd_size;
+            (*set).timeout = timeout;
+            (*set).driver_data = driver_data;
+            // INVARIANT: If this succeeds.
+            to_result(bindings::blk_mq_alloc_tag_set(set))
+        }
+    }
+}
+
+impl Drop for RawTagSet {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; disks hold a reference to the tag set, so there are none.
+        unsafe { bindings::blk_mq_free_tag_set(self.0.get()) };
+    }
+}
+
 /// The requests and the hardware queues of a disk.
 ///
 /// C: `struct blk_mq_tag_set`.
 ///
 /// # Invariants
 ///
-/// `inner` was initialised by `blk_mq_alloc_tag_set()`, with the [`Operations`] of `T`; its
-/// `driver_data` points to `queues`.
-#[pin_data(PinnedDrop)]
+/// `inner` has the [`Operations`] of `T`; its `driver_data` points to `queues`.
+#[pin_data]
 pub struct TagSet<T: Operations> {
-    queues: KBox<Queues<T>>,
+    /// Dropped first.
     #[pin]
-    inner: Opaque<bindings::blk_mq_tag_set>,
+    inner: RawTagSet,
+    queues: Queues<T>,
 }
 
 // SAFETY: A tag set belongs to no thread, and the queues are `Send`.
@@ -127,52 +185,38 @@ impl<T: Operations> TagSet<T> {
     ///
     /// `EINVAL` if there are no queues, or only polled ones, or if the depth is 0; `ENOMEM`.
     pub fn new(params: TagSetParams<T>) -> Result<Arc<Self>> {
-        let count = u32::try_from(params.queues.len())?;
-        if params.polled >= count || params.depth == 0 || (params.polled > 0 && !T::HAS_POLL) {
-            return Err(EINVAL);
-        }
-        let cmd_size = u32::try_from(Request::<T>::PRIVATE_SIZE)?;
-        let timeout = u32::try_from(params.timeout)?;
-        let queues = KBox::new(
-            Queues {
+        let shape = Shape {
+            ops: &Vtable::<T>::TABLE,
+            request_data: Request::<T>::PRIVATE_SIZE,
+            queues: params.queues.len(),
+            polled: params.polled,
+            depth: params.depth,
+            timeout: params.timeout,
+        };
+        let init = try_pin_init!(&this in Self {
+            queues: Queues {
                 queues: params.queues,
                 polled: params.polled,
             },
-            GFP_KERNEL,
-        )?;
-        let driver_data = (&raw const *queues).cast_mut().cast();
-        let init = try_pin_init!(Self {
-            queues,
-            inner <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
-                // SAFETY: `slot` is valid for writes, and stays in place. What `driver_data`
-                // points to exists as long as the tag set.
-                unsafe {
-                    slot.write_bytes(0, 1);
-                    (*slot).ops = &Vtable::<T>::TABLE;
-                    (*slot).nr_hw_queues = count;
-                    (*slot).nr_maps = if params.polled > 0 { 3 } else { 1 };
-                    (*slot).queue_depth = params.depth;
-                    (*slot).numa_node = bindings::NUMA_NO_NODE;
-                    (*slot).cmd_size = cmd_size;
-                    (*slot).timeout = timeout;
-                    (*slot).driver_data = driver_data;
-                    // INVARIANT: This is how it is to be.
-                    to_result(bindings::blk_mq_alloc_tag_set(slot))
-                }
-            }),
+            // SAFETY: The slot is valid for writes, and pinned; `init` leaves nothing behind if it
+            // fails. The queues are there, of the type that the functions in `TABLE` take them for,
+            // and exist as long as the tag set.
+            // INVARIANT: This is where they are.
+            inner <- unsafe {
+                pin_init::pin_init_from_closure(move |slot| {
+                    RawTagSet::init(slot, &shape, (&raw mut (*this.as_ptr()).queues).cast())
+                })
+            },
         }? Error);
         Arc::pin_init(init, GFP_KERNEL)
     }
 
-    pub(super) fn as_raw(&self) -> *mut bindings::blk_mq_tag_set {
-        self.inner.get()
+    /// The hardware queues.
+    pub fn queues(&self) -> &[T::HwQueue] {
+        &self.queues.queues
     }
-}
 
-#[pinned_drop]
-impl<T: Operations> PinnedDrop for TagSet<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant; disks hold a reference to the tag set, so there are none.
-        unsafe { bindings::blk_mq_free_tag_set(self.inner.get()) };
+    pub(super) fn as_raw(&self) -> *mut bindings::blk_mq_tag_set {
+        self.inner.0.get()
     }
 }

@@ -159,12 +159,13 @@ impl ZoneReport<'_> {
 /// # Safety
 ///
 /// `args` is what the block layer gave to `report_zones()` of the disk, and is valid meanwhile.
+/// `ask` is for disks with the operations of this one.
 pub(super) unsafe fn report(
     disk: &Disk,
     from: Sectors,
     wanted: u32,
     args: *mut bindings::blk_report_zones_args,
-    ask: &mut dyn FnMut(&mut ZoneReport<'_>) -> Result,
+    ask: unsafe fn(&Disk, &mut ZoneReport<'_>) -> Result,
 ) -> Result<u32> {
     let (size, most_active) = disk.zones();
     let size = u64::from(size.max(1));
@@ -194,7 +195,8 @@ pub(super) unsafe fn report(
             pr_err!("{}: reporting zones takes too long\n", disk.name());
             return Err(ETIMEDOUT);
         }
-        ask(&mut report)?;
+        // SAFETY: By the requirements of this function.
+        unsafe { ask(disk, &mut report)? };
         if report.zones.is_empty() {
             break;
         }

@@ -172,8 +172,9 @@ impl<T: Driver> Adapter<T> {
         unsafe { vdev.start_queues(&bound.events) };
 
         let class_device = T::register(vdev, Self::data(bound))?;
-        // SAFETY: Only callbacks of the bus access this, and they are serialised.
-        unsafe { *bound.class_device.get() = Some(class_device) };
+        // SAFETY: Only callbacks of the bus access this, and they are serialised. What is there is
+        // `None`, and need not be dropped.
+        unsafe { bound.class_device.get().write(Some(class_device)) };
         Ok(())
     }
 
@@ -206,19 +207,11 @@ impl<T: Driver> Adapter<T> {
             // may still use the rest of `bound`.
             drop(unsafe { (*bound.class_device.get()).take() });
         }
-        Self::quiesce(vdev, bound.as_ref().map(|bound| &bound.events));
+        quiesce(vdev, bound.as_ref().map(|bound| &bound.events));
         // SAFETY: `quiesce` stopped everything else.
         unsafe { vdev.end_queues(QueueError::Dead) };
         drop(bound);
         vdev.release();
-    }
-
-    /// Stops the queues and the work item. The core has stopped changes of the configuration.
-    fn quiesce<'a>(vdev: &'a Device<CoreInternal<'a>>, events: Option<&Events>) {
-        vdev.stop_queues();
-        if let Some(events) = events {
-            events.cancel();
-        }
     }
 
     /// # Safety
@@ -264,7 +257,7 @@ impl<T: Driver> Adapter<T> {
 
         // SAFETY: The device is valid. The core does not do this by itself here.
         unsafe { bindings::virtio_config_driver_disable(vdev.as_raw()) };
-        Self::quiesce(vdev, Some(&bound.events));
+        quiesce(vdev, Some(&bound.events));
         // SAFETY: The device is valid. Buffers stay where they are: the system is going down.
         unsafe { bindings::virtio_device_shutdown(vdev.as_raw()) };
     }
@@ -278,7 +271,7 @@ impl<T: Driver> Adapter<T> {
 
         from_result(|| {
             T::freeze(vdev, Self::data(bound), Self::class_device(bound)?)?;
-            Self::quiesce(vdev, Some(&bound.events));
+            quiesce(vdev, Some(&bound.events));
             // SAFETY: `quiesce` stopped everything else.
             unsafe { vdev.end_queues(QueueError::Dead) };
             Ok(0)
@@ -293,14 +286,8 @@ impl<T: Driver> Adapter<T> {
 
         from_result(|| {
             let class_device = Self::class_device(bound)?;
-            let found = vdev.find_vqs_again().inspect_err(|_| {
-                // SAFETY: The queues are not live.
-                unsafe { vdev.end_queues(QueueError::Dead) }
-            });
-            if found.is_ok() {
-                // SAFETY: `teardown` stops the queues before it drops `bound`.
-                unsafe { vdev.start_queues(&bound.events) };
-            }
+            // SAFETY: `teardown` stops the queues before it drops `bound`.
+            let found = unsafe { vdev.restart_queues(&bound.events) };
             T::restore(vdev, Self::data(bound), class_device);
             found?;
             bound.events.resume();
@@ -318,6 +305,14 @@ impl<T: Driver> Adapter<T> {
     fn data<'p, 'a>(bound: Pin<&'p Bound<'a, T>>) -> Pin<&'p T::Data<'a>> {
         // SAFETY: `data` is structurally pinned.
         unsafe { bound.map_unchecked(|bound| &bound.data) }
+    }
+}
+
+/// Stops the queues and the work item. The core has stopped changes of the configuration.
+fn quiesce(vdev: &Device<CoreInternal<'_>>, events: Option<&Events>) {
+    vdev.stop_queues();
+    if let Some(events) = events {
+        events.cancel();
     }
 }
 

@@ -98,16 +98,17 @@ impl BlockData {
 unsafe impl Memory for BlockData {
     #[inline(always)]
     fn lend(&mut self, chain: &mut Chain<'_>) {
-        match (self.list.take(), &mut self.own) {
-            (Some(list), _) if self.writable => chain.writable(list, self.count),
-            (Some(list), _) => chain.readable(list, self.count),
+        let (list, count) = match (self.list.take(), &mut self.own) {
+            (Some(list), _) => (list, self.count),
             (None, own) => {
                 self.writable = false;
-                if let Some(own) = own {
-                    own.lend(chain);
+                match own {
+                    Some(own) => own.list(),
+                    None => return,
                 }
             }
-        }
+        };
+        chain.list(list, count, self.writable);
     }
 
     #[inline(always)]
@@ -127,6 +128,7 @@ unsafe impl Memory for BlockData {
 ///
 /// One of these, in the handler of a queue, serves all requests of the queue: the ring takes a copy
 /// of the list. So requests need no lists of their own, and none are allocated.
+#[derive(Default)]
 pub struct Segments {
     table: KVec<bindings::scatterlist>,
 }

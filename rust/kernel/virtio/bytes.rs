@@ -213,6 +213,17 @@ impl DriverBuffer {
         Ok(Self { bytes, list })
     }
 
+    /// `len` bytes, all zero.
+    ///
+    /// May sleep if `flags` allow it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are more than `u32::MAX`, `ENOMEM`.
+    pub fn zeroed(len: usize, flags: Flags) -> Result<Self> {
+        Self::new(KVec::from_elem(0, len, flags)?)
+    }
+
     /// Copies a slice, which can be anywhere: on the stack, in a `static`, in a module.
     ///
     /// May sleep if `flags` allow it.
@@ -224,6 +235,12 @@ impl DriverBuffer {
         let mut copy = KVec::with_capacity(bytes.len(), flags)?;
         copy.extend_from_slice(bytes, flags)?;
         Self::new(copy)
+    }
+
+    /// The scatterlist, and how many entries it has.
+    #[inline(always)]
+    pub(super) fn list(&mut self) -> (NonNull<bindings::scatterlist>, u32) {
+        ((&mut self.list).into(), u32::from(!self.bytes.is_empty()))
     }
 
     /// The bytes.
@@ -244,7 +261,8 @@ impl DriverBuffer {
 unsafe impl Memory for DriverBuffer {
     #[inline(always)]
     fn lend(&mut self, chain: &mut Chain<'_>) {
-        chain.readable((&mut self.list).into(), u32::from(!self.bytes.is_empty()));
+        let (list, count) = self.list();
+        chain.readable(list, count);
     }
 
     #[inline]

@@ -71,17 +71,23 @@ impl<'a> Chain<'a> {
     /// Lists a scatterlist of `segments` entries that the device may read.
     #[inline(always)]
     pub(crate) fn readable(&mut self, list: NonNull<bindings::scatterlist>, segments: u32) {
-        self.push_list(list.as_ptr(), segments, false);
+        self.list(list, segments, false);
     }
 
     /// Lists a scatterlist of `segments` entries that the device may write.
     #[inline(always)]
     pub(crate) fn writable(&mut self, list: NonNull<bindings::scatterlist>, segments: u32) {
-        self.push_list(list.as_ptr(), segments, true);
+        self.list(list, segments, true);
     }
 
+    /// Lists a scatterlist of `segments` entries that the device may write or not.
     #[inline(always)]
-    fn push_list(&mut self, list: *mut bindings::scatterlist, segments: u32, writable: bool) {
+    pub(super) fn list(
+        &mut self,
+        list: NonNull<bindings::scatterlist>,
+        segments: u32,
+        writable: bool,
+    ) {
         if segments == 0 {
             return;
         }
@@ -90,7 +96,7 @@ impl<'a> Chain<'a> {
             return;
         };
         // INVARIANT: This is the one that comes next.
-        slot.write(list);
+        slot.write(list.as_ptr());
         self.segments = self.segments.saturating_add(segments);
         if !writable {
             self.bad |= self.readable != self.count;

@@ -5,6 +5,7 @@
 use super::{
     device::Device,
     features::{
+        has_bit,
         FeatureSet,
         Negotiated, //
     },
@@ -37,9 +38,6 @@ pub trait ConfigValue: Copy + private::Sealed {
     /// How many bytes are accessed at once.
     #[doc(hidden)]
     const UNIT: usize;
-    /// Swaps the bytes if the CPU is big-endian.
-    #[doc(hidden)]
-    fn little_endian(self) -> Self;
 }
 
 macro_rules! impl_config_value {
@@ -50,11 +48,6 @@ macro_rules! impl_config_value {
             impl ConfigValue for $int {
                 const ZERO: Self = 0;
                 const UNIT: usize = size_of::<Self>();
-
-                #[inline]
-                fn little_endian(self) -> Self {
-                    self.to_le()
-                }
             }
         )+
     };
@@ -67,28 +60,64 @@ impl<const N: usize> private::Sealed for [u8; N] {}
 impl<const N: usize> ConfigValue for [u8; N] {
     const ZERO: Self = [0; N];
     const UNIT: usize = 1;
+}
 
-    #[inline]
-    fn little_endian(self) -> Self {
-        self
+/// Where a field is.
+///
+/// # Invariants
+///
+/// It is inside of what device types define; `unit` is a divisor of `len`.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Place {
+    offset: u16,
+    len: u16,
+    /// How many bytes are accessed at once.
+    unit: u8,
+    /// The feature that the field comes with.
+    feature: Option<u8>,
+}
+
+impl Place {
+    /// Whether the field is there with the features in `words`.
+    #[inline(always)]
+    fn is_there(&self, words: &[u64; 2]) -> bool {
+        self.feature.is_none_or(|bit| has_bit(words, bit.into()))
+    }
+
+    /// Where its units start, in bytes from its own start.
+    fn units(&self) -> impl Iterator<Item = u16> {
+        (0..self.len).step_by(self.unit.into())
     }
 }
 
-/// A field of a device's configuration space, declared by
-/// [`virtio_config!`](crate::virtio_config).
+/// A transport's function to read from the configuration space.
+type Get = unsafe extern "C" fn(*mut bindings::virtio_device, c_uint, *mut c_void, c_uint);
+
+/// A field of the configuration space `C`, declared by [`virtio_config!`](crate::virtio_config).
 ///
 /// `P` is `()` if the field is always there, else the feature set that has the feature which the
 /// field comes with. Drivers write only to fields that are `WRITABLE`.
-#[derive(Clone, Copy)]
-pub struct Field<T: ConfigValue, P = (), const WRITABLE: bool = false> {
-    offset: u32,
-    presence: P,
-    _value: PhantomData<T>,
+///
+/// # Invariants
+///
+/// `place` has the length of a `T`.
+pub struct Field<C, T: ConfigValue, P = (), const WRITABLE: bool = false> {
+    place: Place,
+    _types: PhantomData<(C, T, P)>,
 }
 
-impl<T: ConfigValue, P, const WRITABLE: bool> Field<T, P, WRITABLE> {
+impl<C, T: ConfigValue, P, const WRITABLE: bool> Clone for Field<C, T, P, WRITABLE> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C, T: ConfigValue, P, const WRITABLE: bool> Copy for Field<C, T, P, WRITABLE> {}
+
+impl<C, T: ConfigValue, P, const WRITABLE: bool> Field<C, T, P, WRITABLE> {
     #[doc(hidden)]
-    pub const fn new(offset: usize, presence: P) -> Self {
+    pub const fn new(offset: usize, feature: Option<u32>) -> Self {
         // Transports split what is longer than this.
         let align = if T::UNIT < 4 { T::UNIT } else { 4 };
         assert!(offset % align == 0, "unaligned configuration field");
@@ -96,18 +125,47 @@ impl<T: ConfigValue, P, const WRITABLE: bool> Field<T, P, WRITABLE> {
             size_of::<T>() <= CONFIG_SIZE && offset <= CONFIG_SIZE - size_of::<T>(),
             "not in the configuration space"
         );
+        let feature = match feature {
+            Some(bit) => {
+                assert!(bit < 128, "no feature bit");
+                Some(bit as u8)
+            }
+            None => None,
+        };
         Self {
-            offset: offset as u32,
-            presence,
-            _value: PhantomData,
+            // INVARIANT: Just checked.
+            // CAST: All of these are small numbers.
+            place: Place {
+                offset: offset as u16,
+                len: size_of::<T>() as u16,
+                unit: T::UNIT as u8,
+                feature,
+            },
+            _types: PhantomData,
         }
     }
+
+    #[doc(hidden)]
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+}
+
+/// A configuration space, declared by [`virtio_config!`](crate::virtio_config).
+pub trait ConfigSpace {
+    /// The features that fields come with.
+    type Features: FeatureSet;
+
+    #[doc(hidden)]
+    const PLACES: &'static [Place];
 }
 
 /// Declares fields of a configuration space, with the names, the places and the types that they
 /// have in a `struct` of a uapi header.
 ///
-/// Each becomes a constant with a name in capitals. `in field` says that it is part of that field,
+/// The features are those of [`virtio_features!`](crate::virtio_features), or of another `enum` of
+/// which each value is the number of a feature bit. Each field becomes a constant with a name in
+/// capitals. `in field` says that it is part of that field,
 /// `if Feature` that it is there only when that feature was negotiated, `writable` that the driver
 /// may write to it.
 ///
@@ -151,11 +209,20 @@ macro_rules! virtio_config {
         $(#[$attr])*
         $vis struct $name;
 
-        $crate::virtio_config!(@fields $vis $name $uapi [$features] $($fields)+);
+        $crate::virtio_config!(@fields $vis $name $uapi [$features] [] $($fields)+);
     };
-    (@fields $vis:vis $name:ident $uapi:ident $features:tt) => {};
+    (@fields $vis:vis $name:ident $uapi:ident [$features:ty] [$($field:ident)+]) => {
+        $crate::macros::paste! {
+            impl $crate::virtio::ConfigSpace for $name {
+                type Features = $features;
+
+                const PLACES: &'static [$crate::virtio::Place] =
+                    &[$(Self::[<$field:upper>].place()),+];
+            }
+        }
+    };
     (
-        @fields $vis:vis $name:ident $uapi:ident $features:tt
+        @fields $vis:vis $name:ident $uapi:ident $features:tt [$($known:ident)*]
         $(#[$attr:meta])*
         $field:ident: $value:tt $(in $outer:ident)? if $feature:ident writable, $($rest:tt)*
     ) => {
@@ -163,10 +230,12 @@ macro_rules! virtio_config {
             @field $vis $name $uapi $features [$(#[$attr])*] [$($outer.)? $field]
             $field $value, $feature, true
         );
-        $crate::virtio_config!(@fields $vis $name $uapi $features $($rest)*);
+        $crate::virtio_config!(
+            @fields $vis $name $uapi $features [$($known)* $field] $($rest)*
+        );
     };
     (
-        @fields $vis:vis $name:ident $uapi:ident $features:tt
+        @fields $vis:vis $name:ident $uapi:ident $features:tt [$($known:ident)*]
         $(#[$attr:meta])*
         $field:ident: $value:tt $(in $outer:ident)? if $feature:ident, $($rest:tt)*
     ) => {
@@ -174,17 +243,21 @@ macro_rules! virtio_config {
             @field $vis $name $uapi $features [$(#[$attr])*] [$($outer.)? $field]
             $field $value, $feature, false
         );
-        $crate::virtio_config!(@fields $vis $name $uapi $features $($rest)*);
+        $crate::virtio_config!(
+            @fields $vis $name $uapi $features [$($known)* $field] $($rest)*
+        );
     };
     (
-        @fields $vis:vis $name:ident $uapi:ident $features:tt
+        @fields $vis:vis $name:ident $uapi:ident $features:tt [$($known:ident)*]
         $(#[$attr:meta])* $field:ident: $value:tt $(in $outer:ident)?, $($rest:tt)*
     ) => {
         $crate::virtio_config!(
             @field $vis $name $uapi [()] [$(#[$attr])*] [$($outer.)? $field]
             $field $value, , false
         );
-        $crate::virtio_config!(@fields $vis $name $uapi $features $($rest)*);
+        $crate::virtio_config!(
+            @fields $vis $name $uapi $features [$($known)* $field] $($rest)*
+        );
     };
     (
         @field $vis:vis $name:ident $uapi:ident [$presence:ty] [$(#[$attr:meta])*] [$($path:tt)+]
@@ -193,74 +266,58 @@ macro_rules! virtio_config {
         $crate::macros::paste! {
             impl $name {
                 $(#[$attr])*
-                $vis const [<$field:upper>]: $crate::virtio::Field<$value, $presence, $writable> = {
+                $vis const [<$field:upper>]:
+                    $crate::virtio::Field<Self, $value, $presence, $writable> = {
                     // The type must be that of the uapi header.
                     const _: fn($crate::bindings::$uapi) -> $value = |config| config.$($path)+;
                     let offset = ::core::mem::offset_of!($crate::bindings::$uapi, $($path)+);
-                    $crate::virtio::Field::new(offset, ($(<$presence>::$feature)?))
+                    let feature = [$(<$presence>::$feature as u32)?];
+                    $crate::virtio::Field::new(offset, feature.first().copied())
                 };
             }
         }
     };
 }
 
-/// One look at the configuration space: all that is read from it belongs together.
+/// One look at the configuration space `C`: all of it belongs together.
 ///
 /// See [`Device::config_snapshot`].
-pub struct Snapshot<'a> {
-    vdev: &'a Device<device::Bound>,
-    /// Whether values are little-endian, not in the byte order of the CPU.
-    little_endian: bool,
+#[repr(transparent)]
+pub struct Snapshot<C: ConfigSpace> {
+    raw: RawSnapshot,
+    _space: PhantomData<C>,
 }
 
-impl Snapshot<'_> {
-    /// Reads `len` bytes at `offset`, `unit` at a time.
-    ///
-    /// # Safety
-    ///
-    /// `dst` is valid for writes of `len` bytes, of which `unit` is a divisor. What is read is
-    /// inside of what device types define.
-    #[inline(never)]
-    unsafe fn copy(&self, dst: *mut u8, offset: u32, len: usize, unit: usize) {
-        let Some(get) = self.vdev.config_ops().get else {
-            return;
-        };
-        for at in (0..len).step_by(unit) {
-            // SAFETY: The device is valid. The rest is by the requirements of this function.
-            unsafe {
-                get(
-                    self.vdev.as_raw(),
-                    offset + at as u32,
-                    dst.add(at).cast(),
-                    unit as u32,
-                );
-            }
-        }
+struct RawSnapshot {
+    bytes: [u8; CONFIG_SIZE],
+    /// The features that were negotiated.
+    words: [u64; 2],
+}
+
+impl<C: ConfigSpace> Snapshot<C> {
+    /// A field.
+    #[inline]
+    pub fn read<T: ConfigValue, const W: bool>(&self, field: Field<C, T, (), W>) -> Untrusted<T> {
+        self.get(field)
     }
 
-    /// Reads a field.
-    pub fn read<T: ConfigValue, const W: bool>(&self, field: Field<T, (), W>) -> Untrusted<T> {
-        self.get(field.offset)
-    }
-
-    /// Reads a field that comes with a feature, if that was negotiated.
-    pub fn read_if<T: ConfigValue, F: FeatureSet, const W: bool>(
+    /// A field that comes with a feature, if that was negotiated.
+    #[inline]
+    pub fn read_if<T: ConfigValue, const W: bool>(
         &self,
-        features: &Negotiated<F>,
-        field: Field<T, F, W>,
+        field: Field<C, T, C::Features, W>,
     ) -> Option<Untrusted<T>> {
-        features.has(field.presence).then(|| self.get(field.offset))
+        let there = field.place.is_there(&self.raw.words);
+        there.then(|| self.get(field))
     }
 
-    fn get<T: ConfigValue>(&self, offset: u32) -> Untrusted<T> {
-        let mut value = T::ZERO;
-        // SAFETY: `value` has that many bytes, and any bytes are a `T`. What is there is inside of
-        // what device types define, and aligned.
-        unsafe { self.copy((&raw mut value).cast(), offset, size_of::<T>(), T::UNIT) };
-        Untrusted::new(if self.little_endian {
-            value.little_endian()
-        } else {
-            value
+    #[inline(always)]
+    fn get<T: ConfigValue, P, const W: bool>(&self, field: Field<C, T, P, W>) -> Untrusted<T> {
+        // SAFETY: By the invariants of `Place` and `Field` all of it is inside, and any bytes are a
+        // `T`.
+        Untrusted::new(unsafe {
+            let start = self.raw.bytes.as_ptr().add(field.place.offset.into());
+            start.cast::<T>().read_unaligned()
         })
     }
 }
@@ -279,10 +336,10 @@ impl Device<device::Bound> {
         }
     }
 
-    /// Reads several fields that belong together.
+    /// Reads all fields that `C` declares, and that are there: they belong together.
     ///
-    /// If the device changes its configuration meanwhile, `look` is called again, a few times at
-    /// most: C tries for ever.
+    /// If the device changes its configuration meanwhile, they are read again, a few times at most:
+    /// C tries for ever.
     ///
     /// Values are converted from little-endian, or taken as they are from a legacy device, which
     /// has the byte order of the guest.
@@ -291,32 +348,53 @@ impl Device<device::Bound> {
     ///
     /// # Errors
     ///
-    /// `EIO` if the configuration does not hold still, `ENODEV` if there is none, or what `look`
-    /// returns.
+    /// `EIO` if the configuration does not hold still, `ENODEV` if there is none.
     ///
     /// Virtio 1.3, section 2.5.1.
-    pub fn config_snapshot<R>(
+    pub fn config_snapshot<C: ConfigSpace>(
         &self,
-        mut look: impl FnMut(&Snapshot<'_>) -> Result<R>,
-    ) -> Result<R> {
-        let mut result = Err(EIO);
-        self.look(&mut |snapshot| result = look(snapshot))?;
-        result
+        features: &Negotiated<C::Features>,
+    ) -> Result<Snapshot<C>> {
+        let raw = self.read_places(C::PLACES, features.words())?;
+        Ok(Snapshot {
+            raw,
+            _space: PhantomData,
+        })
+    }
+
+    /// Reads the fields at `places` that are there with the features in `words`.
+    #[inline(never)]
+    fn read_places(&self, places: &[Place], words: &[u64; 2]) -> Result<RawSnapshot> {
+        let mut raw = RawSnapshot {
+            bytes: [0; CONFIG_SIZE],
+            words: *words,
+        };
+        let start = raw.bytes.as_mut_ptr();
+        self.look(&mut |get| {
+            for place in places.iter().filter(|place| place.is_there(words)) {
+                // SAFETY: There are that many bytes, by the invariants of `Place`.
+                unsafe { self.copy(get, *place, start.add(place.offset.into())) };
+            }
+        })?;
+        Ok(raw)
+    }
+
+    /// Reads the field at `place`.
+    ///
+    /// # Safety
+    ///
+    /// `dst` is valid for writes of the length of the field.
+    unsafe fn read_place(&self, place: Place, dst: *mut u8) -> Result {
+        // SAFETY: By the requirements of this function.
+        self.look(&mut |get| unsafe { self.copy(get, place, dst) })
     }
 
     /// Calls `look` until the configuration holds still.
-    #[inline(never)]
-    fn look(&self, look: &mut dyn FnMut(&Snapshot<'_>)) -> Result {
-        if self.config_ops().get.is_none() {
-            return Err(ENODEV);
-        }
-        let snapshot = Snapshot {
-            vdev: self,
-            little_endian: self.is_version_1(),
-        };
+    fn look(&self, look: &mut dyn FnMut(Get)) -> Result {
+        let get = self.config_ops().get.ok_or(ENODEV)?;
         let mut before = self.config_generation();
         for _ in 0..GENERATION_RETRIES {
-            look(&snapshot);
+            look(get);
             let after = self.config_generation();
             if before == after {
                 return Ok(());
@@ -326,16 +404,47 @@ impl Device<device::Bound> {
         Err(EIO)
     }
 
+    /// # Safety
+    ///
+    /// `get` is the transport's function; `dst` is valid for writes of the length of the field.
+    unsafe fn copy(&self, get: Get, place: Place, dst: *mut u8) {
+        for at in place.units() {
+            // SAFETY: By the requirements of this function, and the invariants of `Place`. The
+            // device is valid.
+            unsafe {
+                let unit = dst.add(at.into());
+                let (offset, len) = (place.offset + at, place.unit);
+                get(self.as_raw(), offset.into(), unit.cast(), len.into());
+                self.swap(unit, len);
+            }
+        }
+    }
+
+    /// Swaps the bytes of a number, if the CPU has another order than the device.
+    ///
+    /// # Safety
+    ///
+    /// `number` is valid for reads and writes of `len` bytes.
+    unsafe fn swap(&self, number: *mut u8, len: u8) {
+        if cfg!(target_endian = "big") && self.is_version_1() {
+            // SAFETY: By the requirements of this function.
+            unsafe { core::slice::from_raw_parts_mut(number, len.into()) }.reverse();
+        }
+    }
+
     /// Reads one field, as [`config_snapshot`](Self::config_snapshot) does.
     ///
     /// # Errors
     ///
     /// As above.
-    pub fn config_read<T: ConfigValue, const W: bool>(
+    pub fn config_read<C, T: ConfigValue, const W: bool>(
         &self,
-        field: Field<T, (), W>,
+        field: Field<C, T, (), W>,
     ) -> Result<Untrusted<T>> {
-        self.config_snapshot(|config| Ok(config.read(field)))
+        let mut value = T::ZERO;
+        // SAFETY: `value` has the length of the field, and any bytes are a `T`.
+        unsafe { self.read_place(field.place, (&raw mut value).cast())? };
+        Ok(Untrusted::new(value))
     }
 
     /// Reads one field that comes with a feature, if that was negotiated.
@@ -343,12 +452,18 @@ impl Device<device::Bound> {
     /// # Errors
     ///
     /// As above.
-    pub fn config_read_if<T: ConfigValue, F: FeatureSet, const W: bool>(
+    pub fn config_read_if<C: ConfigSpace, T: ConfigValue, const W: bool>(
         &self,
-        features: &Negotiated<F>,
-        field: Field<T, F, W>,
+        features: &Negotiated<C::Features>,
+        field: Field<C, T, C::Features, W>,
     ) -> Result<Option<Untrusted<T>>> {
-        self.config_snapshot(|config| Ok(config.read_if(features, field)))
+        if !field.place.is_there(features.words()) {
+            return Ok(None);
+        }
+        let mut value = T::ZERO;
+        // SAFETY: As in `config_read`.
+        unsafe { self.read_place(field.place, (&raw mut value).cast())? };
+        Ok(Some(Untrusted::new(value)))
     }
 
     /// Writes a field that is always there.
@@ -358,8 +473,13 @@ impl Device<device::Bound> {
     /// # Errors
     ///
     /// `ENODEV` if the transport cannot write to the configuration space.
-    pub fn config_write<T: ConfigValue>(&self, field: Field<T, (), true>, value: T) -> Result {
-        self.config_set(field.offset, value)
+    pub fn config_write<C, T: ConfigValue>(
+        &self,
+        field: Field<C, T, (), true>,
+        mut value: T,
+    ) -> Result {
+        // SAFETY: `value` has the length of the field.
+        unsafe { self.write_place(field.place, (&raw mut value).cast()) }
     }
 
     /// Writes a field that comes with a feature.
@@ -367,35 +487,33 @@ impl Device<device::Bound> {
     /// # Errors
     ///
     /// `ENOENT` if the feature was not negotiated, or as for [`config_write`](Self::config_write).
-    pub fn config_write_if<T: ConfigValue, F: FeatureSet>(
+    pub fn config_write_if<C: ConfigSpace, T: ConfigValue>(
         &self,
-        features: &Negotiated<F>,
-        field: Field<T, F, true>,
-        value: T,
+        features: &Negotiated<C::Features>,
+        field: Field<C, T, C::Features, true>,
+        mut value: T,
     ) -> Result {
-        if !features.has(field.presence) {
+        if !field.place.is_there(features.words()) {
             return Err(ENOENT);
         }
-        self.config_set(field.offset, value)
+        // SAFETY: `value` has the length of the field.
+        unsafe { self.write_place(field.place, (&raw mut value).cast()) }
     }
 
-    fn config_set<T: ConfigValue>(&self, offset: u32, value: T) -> Result {
+    /// Writes `src`, of which the bytes may be swapped on the way.
+    ///
+    /// # Safety
+    ///
+    /// `src` is valid for reads and writes of the length of the field.
+    unsafe fn write_place(&self, place: Place, src: *mut u8) -> Result {
         let set = self.config_ops().set.ok_or(ENODEV)?;
-        let mut value = if self.is_version_1() {
-            value.little_endian()
-        } else {
-            value
-        };
-        for at in (0..size_of::<T>()).step_by(T::UNIT) {
-            // SAFETY: As in `Snapshot::get`; this only reads `value`.
+        for at in place.units() {
+            // SAFETY: As in `copy`.
             unsafe {
-                let place = (&raw mut value).cast::<u8>().add(at);
-                set(
-                    self.as_raw(),
-                    offset + at as u32,
-                    place.cast(),
-                    T::UNIT as u32,
-                );
+                let unit = src.add(at.into());
+                let (offset, len) = (place.offset + at, place.unit);
+                self.swap(unit, len);
+                set(self.as_raw(), offset.into(), unit.cast(), len.into());
             }
         }
         Ok(())

@@ -11,8 +11,7 @@ use crate::{
             Atomic,
             Full,
             Relaxed, //
-        },
-        LockClassKey, //
+        }, //
     },
     types::Opaque, //
 };
@@ -53,10 +52,21 @@ unsafe impl Send for Events {}
 // SAFETY: As above; the rest is atomic.
 unsafe impl Sync for Events {}
 
-/// Not inlined: in the modules of drivers the class would be the same, but the name another one.
+/// Not inlined: in the modules of drivers the lock class would be the same, but its name another
+/// one.
+///
+/// # Safety
+///
+/// `slot` is valid for writes, and pinned.
 #[inline(never)]
-fn lock_class() -> (&'static CStr, Pin<&'static LockClassKey>) {
-    (c"virtio_events", static_lock_class!())
+unsafe fn init_work(
+    slot: *mut bindings::work_struct,
+    run: unsafe extern "C" fn(*mut bindings::work_struct),
+) {
+    let class = static_lock_class!();
+    let name = c"virtio_events".as_char_ptr();
+    // SAFETY: By the requirements of this function; name and class are static.
+    unsafe { bindings::init_work_with_key(slot, Some(run), false, name, class.as_ptr()) };
 }
 
 impl Events {
@@ -64,24 +74,14 @@ impl Events {
     ///
     /// `run` may be called, in process context, with the work item of the result, whenever an event
     /// was raised and until [`cancel`](Self::cancel) returned after the last one.
+    #[inline]
     pub(super) unsafe fn new(
         run: unsafe extern "C" fn(*mut bindings::work_struct),
     ) -> impl PinInit<Self> {
-        let (name, class) = lock_class();
         pin_init!(Self {
             pending: Atomic::new(0),
-            work <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
-                // SAFETY: `slot` is valid for writes and pinned; name and class are static.
-                unsafe {
-                    bindings::init_work_with_key(
-                        slot,
-                        Some(run),
-                        false,
-                        name.as_char_ptr(),
-                        class.as_ptr(),
-                    )
-                }
-            }),
+            // SAFETY: `slot` is valid for writes and pinned.
+            work <- Opaque::ffi_init(move |slot| unsafe { init_work(slot, run) }),
         })
     }
 

@@ -112,9 +112,20 @@ impl<F: FeatureSet> Negotiated<F> {
 
     #[inline]
     fn has_bit(&self, bit: u32) -> bool {
-        let word = self.words.get((bit / 64) as usize);
-        word.is_some_and(|word| word >> (bit % 64) & 1 != 0)
+        has_bit(&self.words, bit)
     }
+
+    #[inline]
+    pub(super) fn words(&self) -> &[u64; 2] {
+        &self.words
+    }
+}
+
+/// Whether a bit of `words` is set; no others are.
+#[inline(always)]
+pub(super) fn has_bit(words: &[u64; 2], bit: u32) -> bool {
+    let word = words.get((bit / 64) as usize);
+    word.is_some_and(|word| word >> (bit % 64) & 1 != 0)
 }
 
 /// Declares the features of a driver as an `enum` that implements

@@ -63,6 +63,6 @@ unsafe impl Backend for IrqSave {
 
 /// The interrupt flag as it was before the lock was taken.
 #[inline(always)]
-pub(super) fn flags<T>(guard: &QueueLockGuard<'_, T>) -> c_ulong {
+pub(super) fn flags<T: ?Sized>(guard: &QueueLockGuard<'_, T>) -> c_ulong {
     guard.state
 }

@@ -34,8 +34,17 @@ pub(super) const fn assert_valid(table: &[u32], needs: &[(u32, u32)]) {
 
 /// The features that the device offers and the driver declared, before they are negotiated.
 pub struct Offered<'a, F: FeatureSet> {
-    vdev: &'a Device<device::Bound>,
+    bits: Bits<'a>,
     _set: PhantomData<F>,
+}
+
+/// The same, whatever the driver declared.
+///
+/// # Invariants
+///
+/// The features are not negotiated yet, and nobody else accesses the feature words of `vdev`.
+struct Bits<'a> {
+    vdev: &'a Device<device::Bound>,
 }
 
 impl<'a, F: FeatureSet> Offered<'a, F> {
@@ -44,35 +53,42 @@ impl<'a, F: FeatureSet> Offered<'a, F> {
     /// While the result exists, the features are not negotiated yet, and nobody else accesses the
     /// feature words of `vdev`.
     pub(super) unsafe fn new(vdev: &'a Device<device::Bound>) -> Self {
+        // INVARIANT: By the requirements of this function.
         Self {
-            vdev,
+            bits: Bits { vdev },
             _set: PhantomData,
         }
     }
 
     /// Whether `feature` is offered, and was not given up.
     pub fn has(&self, feature: F) -> bool {
-        self.has_bit(feature.bit())
+        self.bits.has(feature.bit())
     }
 
     /// Whether the device follows Virtio 1.0 or later.
     pub fn version_1(&self) -> bool {
-        self.vdev.is_version_1()
+        self.bits.vdev.is_version_1()
     }
 
     /// Gives `feature` up: it will not be negotiated.
     pub fn clear(&mut self, feature: F) {
-        self.clear_bit(feature.bit());
+        self.bits.clear(feature.bit());
     }
 
     /// Gives up features whose needs are not met, and those that need them.
     pub(super) fn clear_unmet(&mut self) {
+        self.bits.clear_unmet(F::NEEDS);
+    }
+}
+
+impl Bits<'_> {
+    fn clear_unmet(&mut self, needs: &[(u32, u32)]) {
         // Each round clears at least one.
-        while let Some(&(feature, _)) = F::NEEDS
+        while let Some(&(feature, _)) = needs
             .iter()
-            .find(|&&(feature, needed)| self.has_bit(feature) && !self.has_bit(needed))
+            .find(|&&(feature, needed)| self.has(feature) && !self.has(needed))
         {
-            self.clear_bit(feature);
+            self.clear(feature);
         }
     }
 
@@ -89,16 +105,16 @@ impl<'a, F: FeatureSet> Offered<'a, F> {
         Some((word, 1 << (bit % 64)))
     }
 
-    fn has_bit(&self, bit: u32) -> bool {
+    fn has(&self, bit: u32) -> bool {
         self.word(bit).is_some_and(|(word, mask)| {
-            // SAFETY: By the requirements of `new`, and `word` is inside of the array.
+            // SAFETY: By the type invariant, and `word` is inside of the array.
             unsafe { *word & mask != 0 }
         })
     }
 
-    fn clear_bit(&mut self, bit: u32) {
+    fn clear(&mut self, bit: u32) {
         if let Some((word, mask)) = self.word(bit) {
-            // SAFETY: As in `has_bit`.
+            // SAFETY: As in `has`.
             unsafe { *word &= !mask };
         }
     }

@@ -3,10 +3,10 @@
 //! The virtqueues of one device, and their life.
 
 use super::{
+    any_queue::AnyQueue,
     device::Device,
     events::Events,
     queue::{
-        AnyQueue,
         Handler,
         VirtQueue, //
     },
@@ -17,6 +17,7 @@ use crate::{
     cpumask::Cpumask,
     device,
     error::to_result,
+    fmt,
     prelude::*,
     str::CString,
     sync::{
@@ -24,18 +25,20 @@ use crate::{
         Arc, //
     }, //
 };
-use core::ptr::{
-    null_mut,
-    NonNull, //
+use core::{
+    mem::ManuallyDrop,
+    ptr::{
+        null_mut,
+        NonNull, //
+    }, //
 };
 
 /// The virtqueues that a driver wants, in the order of their index.
 ///
 /// # Invariants
 ///
-/// `entries[i].queue` and `entries[i].any` are the same object, a [`VirtQueue<H>`], and
-/// `entries[i].callback` is its `used_callback` or `None`.
-#[derive(Default)]
+/// `entries[i].callback` is the `used_callback` of `entries[i].any`, by its type, or `None`;
+/// `entries[i].thin` points to the same queue.
 pub struct QueueSet {
     entries: KVec<Entry>,
     affinity: Option<Affinity>,
@@ -47,28 +50,28 @@ struct Affinity {
     after: u32,
 }
 
-struct Entry {
+pub(super) struct Entry {
     name: CString,
     /// `None` for a queue without interrupts.
     callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
-    queue: *const c_void,
-    any: Arc<dyn AnyQueue>,
+    pub(super) any: Arc<AnyQueue>,
+    /// To find the queue by a callback that knows its type.
+    pub(super) thin: *const c_void,
 }
 
 impl QueueSet {
-    /// An empty set.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds the next virtqueue. `name` shows up in `/proc/interrupts` and in messages.
     ///
     /// Process context; may sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub fn add<H: Handler>(&mut self, name: &CStr, handler: H) -> Result<Arc<VirtQueue<H>>> {
+    /// `ENOMEM`, or `EINVAL` if there is a NUL in the name.
+    pub fn add<H: Handler>(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        handler: H,
+    ) -> Result<Arc<VirtQueue<H>>> {
         self.push(name, handler, Some(VirtQueue::<H>::used_callback))
     }
 
@@ -77,8 +80,12 @@ impl QueueSet {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub fn add_polled<H: Handler>(&mut self, name: &CStr, handler: H) -> Result<Arc<VirtQueue<H>>> {
+    /// As for [`add`](Self::add).
+    pub fn add_polled<H: Handler>(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        handler: H,
+    ) -> Result<Arc<VirtQueue<H>>> {
         self.push(name, handler, None)
     }
 
@@ -93,25 +100,33 @@ impl QueueSet {
 
     fn push<H: Handler>(
         &mut self,
-        name: &CStr,
+        name: fmt::Arguments<'_>,
         handler: H,
         callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
     ) -> Result<Arc<VirtQueue<H>>> {
-        let queue = Arc::pin_init(VirtQueue::new(handler, callback.is_none()), GFP_KERNEL)?;
-        // INVARIANT: All three are of the same `H`.
-        self.entries.push(
-            Entry {
-                name: CString::try_from(name)?,
-                callback,
-                queue: Arc::as_ptr(&queue).cast(),
-                any: queue.clone(),
-            },
-            GFP_KERNEL,
-        )?;
+        let queue = VirtQueue::new(handler, callback.is_none())?;
+        // INVARIANT: They are of the same `H`.
+        self.push_any(name, callback, queue.clone())?;
         Ok(queue)
     }
 
-    fn queues(&self) -> impl Iterator<Item = &dyn AnyQueue> {
+    #[inline(never)]
+    fn push_any(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        callback: Option<unsafe extern "C" fn(*mut bindings::virtqueue)>,
+        any: Arc<AnyQueue>,
+    ) -> Result {
+        let entry = Entry {
+            name: CString::try_from_fmt(name)?,
+            callback,
+            thin: Arc::as_ptr(&any).cast(),
+            any,
+        };
+        Ok(self.entries.push(entry, GFP_KERNEL)?)
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &AnyQueue> {
         self.entries.iter().map(|entry| &*entry.any)
     }
 
@@ -245,26 +260,24 @@ impl QueueSet {
 ///
 /// # Safety
 ///
-/// As for [`VirtQueue::used_callback`]; the result must not be used after the callback returned.
-pub(super) unsafe fn of_callback<'a, H: Handler>(
-    vq: *mut bindings::virtqueue,
-) -> Option<&'a VirtQueue<H>> {
+/// `vq` is one of the virtqueues of a [`QueueSet`] that the adapter owns; the result must not be
+/// used after the callback returned.
+#[inline(always)]
+pub(super) unsafe fn of_callback<'a>(vq: *mut bindings::virtqueue) -> Option<&'a Entry> {
     // SAFETY: `vq` is valid for the duration of the callback, and so is its device. `index` is
     // constant, and `priv` is changed only while the device has no virtqueues.
     let (set, index) = unsafe { ((*(*vq).vdev).priv_.cast::<QueueSet>(), (*vq).index) };
     // SAFETY: `priv` was set before the virtqueues were made, and stays until `del_vqs` returned,
     // which frees the interrupts and so waits for callbacks to end. The set is not changed in
-    // between.
+    // between, and keeps a reference to the queue.
     let set = unsafe { set.as_ref() }?;
-    let entry = set.entries.get(index as usize)?;
-    // SAFETY: The set keeps a reference to the queue. By the requirements of this function and the
-    // invariants of `QueueSet`, its type is right: `used_callback` of `H` is called only for the
-    // entry that has it as `callback`, and the index of a virtqueue is its place in the set.
-    Some(unsafe { &*entry.queue.cast() })
+    // The index of a virtqueue is its place in the set.
+    set.entries.get(index as usize)
 }
 
 impl Device<device::Core<'_>> {
-    /// Makes the virtqueues of `set`. Called once, from [`Driver::probe`](super::Driver::probe).
+    /// Makes the virtqueues that `add` adds to an empty set, and returns what it returned. Called
+    /// once, from [`Driver::probe`](super::Driver::probe).
     ///
     /// The queues are dead until probe returned and DRIVER_OK is set. The adapter ends them,
     /// whether or not probe succeeds.
@@ -275,25 +288,63 @@ impl Device<device::Core<'_>> {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it was called before for this device, `EINVAL` if the set is empty or interrupts
-    /// are to be spread over more queues than there are, `ENOMEM`, or what the transport says, as a
-    /// rule `ENOENT` if the device has fewer queues.
-    pub fn find_vqs(&self, set: QueueSet) -> Result {
-        let vdev = self.as_raw();
-        if set.entries.is_empty() {
+    /// `EINVAL` if the set is empty or interrupts are to be spread over more queues than there are,
+    /// what `add` returns, `EBUSY` if it was called before for this device without one of these
+    /// errors, `ENOMEM`, or what the transport says, as a rule `ENOENT` if the device has fewer
+    /// queues.
+    pub fn find_vqs<R>(&self, add: impl FnOnce(&mut QueueSet) -> Result<R>) -> Result<R> {
+        let mut set = NewSet::new()?;
+        let result = add(&mut set.0)?;
+        self.find_vqs_of(set)?;
+        Ok(result)
+    }
+
+    #[inline(never)]
+    fn find_vqs_of(&self, set: NewSet) -> Result {
+        if set.0.entries.is_empty() {
             return Err(EINVAL);
         }
-        // SAFETY: `vdev` is valid. Only this function and `release` access `priv`, both under the
-        // device lock, which the `Core` context stands for.
+        let vdev = self.as_raw();
+        // SAFETY: `vdev` is valid. All that changes `priv` holds the device lock, which the `Core`
+        // context stands for; without virtqueues nothing else reads it.
         if unsafe { !(*vdev).priv_.is_null() } {
             return Err(EBUSY);
         }
-        let set = KBox::into_raw(KBox::new(set, GFP_KERNEL)?);
+        let set = set.into_raw();
         // SAFETY: As above. The adapter calls `release` in the end.
         unsafe { (*vdev).priv_ = set.cast() };
         // SAFETY: A device whose `priv` was null has no virtqueues, and now `priv` points to the
-        // set. If an error is returned, `release` cleans up.
+        // set, of which there are shared references only. If an error is returned, the adapter ends
+        // what there is.
         unsafe { (*set).find(vdev) }
+    }
+}
+
+/// A set that is being filled. The code that drops it is in the kernel, once.
+struct NewSet(ManuallyDrop<KBox<QueueSet>>);
+
+impl NewSet {
+    #[inline(never)]
+    fn new() -> Result<Self> {
+        let set = QueueSet {
+            entries: KVec::new(),
+            affinity: None,
+        };
+        Ok(Self(ManuallyDrop::new(KBox::new(set, GFP_KERNEL)?)))
+    }
+
+    fn into_raw(self) -> *mut QueueSet {
+        let mut set = ManuallyDrop::new(self);
+        // SAFETY: It is taken once, since `set` is not dropped.
+        KBox::into_raw(unsafe { ManuallyDrop::take(&mut set.0) })
+    }
+}
+
+impl Drop for NewSet {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: It is dropped once, since `into_raw` does not drop `self`.
+        unsafe { ManuallyDrop::drop(&mut self.0) };
     }
 }
 
@@ -319,7 +370,7 @@ impl Device<device::Bound> {
             .into_iter()
             .flat_map(QueueSet::queues)
         {
-            queue.poll();
+            queue.poll_any();
         }
     }
 
@@ -342,7 +393,7 @@ impl Device<device::Bound> {
 }
 
 impl Device<device::CoreInternal<'_>> {
-    fn queues(&self) -> impl Iterator<Item = &dyn AnyQueue> {
+    fn queues(&self) -> impl Iterator<Item = &AnyQueue> {
         // SAFETY: This is for callbacks of the bus, which are serialised.
         unsafe { self.queue_set() }
             .into_iter()
@@ -356,14 +407,23 @@ impl Device<device::CoreInternal<'_>> {
         unsafe { (*self.as_raw()).priv_ = null_mut() };
     }
 
-    /// Makes the virtqueues again, after a freeze.
-    pub(super) fn find_vqs_again(&self) -> Result {
+    /// Makes the virtqueues again, after a freeze, and starts them.
+    ///
+    /// # Safety
+    ///
+    /// As for [`start_queues`](Self::start_queues).
+    pub(super) unsafe fn restart_queues(&self, events: &Events) -> Result {
         // SAFETY: This is a callback of the bus.
-        match unsafe { self.queue_set() } {
+        if let Some(set) = unsafe { self.queue_set() } {
             // SAFETY: `end_queues` deleted the virtqueues, and `priv` points to the set.
-            Some(set) => unsafe { set.find(self.as_raw()) },
-            None => Ok(()),
+            unsafe { set.find(self.as_raw()) }.inspect_err(|_| {
+                // SAFETY: The queues are not live.
+                unsafe { self.end_queues(QueueError::Dead) }
+            })?;
         }
+        // SAFETY: By the requirements of this function.
+        unsafe { self.start_queues(events) };
+        Ok(())
     }
 
     /// Sets DRIVER_OK, and makes the queues live after that.

@@ -18,7 +18,8 @@ use crate::{
         code,
         to_result, //
     },
-    prelude::*, //
+    prelude::*,
+    types::NotThreadSafe, //
 };
 use core::{
     marker::PhantomData,
@@ -75,7 +76,7 @@ impl<B> From<PostError<B>> for Error {
 ///
 /// The pointer is valid until the adapter deletes the virtqueues, which it does only after every
 /// queue is marked dead under its lock and an RCU grace period passed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct RawQueue(NonNull<bindings::virtqueue>);
 
 // SAFETY: The functions of a virtqueue may be called from any thread, as long as they are
@@ -94,6 +95,13 @@ impl RawQueue {
     #[inline]
     pub(super) fn as_ptr(self) -> *mut bindings::virtqueue {
         self.0.as_ptr()
+    }
+
+    /// How many descriptors there are.
+    pub(super) fn size(self) -> u32 {
+        // SAFETY: The virtqueue exists by the type invariant; this does not change, but by a reset
+        // of the queue, and any value is fine.
+        unsafe { bindings::virtqueue_get_vring_size(self.as_ptr()) }
     }
 
     /// How many descriptors are free. Means something only while the queue is locked.
@@ -162,14 +170,9 @@ impl State {
     pub(super) fn begin(&mut self, vq: RawQueue) {
         // SAFETY: The virtqueue exists by the invariant of its type, and so does its device, whose
         // features do not change any more.
-        let (size, features) = unsafe {
-            (
-                bindings::virtqueue_get_vring_size(vq.as_ptr()),
-                (*(*vq.as_ptr()).vdev).__bindgen_anon_1.features_array[0],
-            )
-        };
+        let features = unsafe { (*(*vq.as_ptr()).vdev).__bindgen_anon_1.features_array[0] };
         // INVARIANT: Just read.
-        self.size = size;
+        self.size = vq.size();
         self.indirect = features & (1 << bindings::VIRTIO_RING_F_INDIRECT_DESC) != 0;
         self.live = Some(vq);
     }
@@ -200,10 +203,62 @@ impl State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Nothing,
-    /// Notify the device: buffers were posted.
-    Kick,
+    /// Notify the device: buffers were posted. The queue is live.
+    Kick(RawQueue),
     /// Tell that the queue is broken.
     Broken,
+}
+
+/// Access to the ring of a locked queue, whatever its buffers are.
+pub struct RawRing<'a> {
+    state: &'a State,
+    /// What is to be done once the lock is dropped.
+    after: &'a mut After,
+    /// Keeps the ring on the thread that holds the lock.
+    _not_send: NotThreadSafe,
+}
+
+impl<'a> RawRing<'a> {
+    /// # Safety
+    ///
+    /// For as long as the result exists, the caller holds the lock of the queue that `state`
+    /// belongs to; `after` is what it does when it releases the lock.
+    #[inline(always)]
+    pub(super) unsafe fn new(state: &'a State, after: &'a mut After) -> Self {
+        Self {
+            state,
+            after,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn live(&self) -> Option<RawQueue> {
+        self.state.live
+    }
+
+    /// How many descriptors the ring has; 0 if the queue is not live.
+    #[inline(always)]
+    pub(super) fn size(&self) -> u32 {
+        self.state.live.map_or(0, |_| self.state.size)
+    }
+
+    /// Takes the next used buffer: its token, and the length that the device reports, which is not
+    /// checked.
+    ///
+    /// # Safety
+    ///
+    /// `vq` is what [`live`](Self::live) returned.
+    #[inline(always)]
+    pub(super) unsafe fn pop(&mut self, vq: RawQueue) -> Option<(NonNull<c_void>, u32)> {
+        let mut len = 0;
+        // SAFETY: The queue is live by the requirements of this function, and locked by those of
+        // `new`.
+        let token = unsafe {
+            bindings::virtqueue_get_buf_ctx(vq.as_ptr(), &mut len, core::ptr::null_mut())
+        };
+        Some((NonNull::new(token)?, len))
+    }
 }
 
 /// Access to the ring of a locked queue.
@@ -211,26 +266,35 @@ pub(super) enum After {
 /// Exists only inside [`VirtQueue::with`](super::VirtQueue::with) and the callbacks of a
 /// [`Handler`](super::Handler), that is, under the queue's lock with interrupts off: nothing here
 /// sleeps.
+#[repr(transparent)]
 pub struct Ring<'a, B: Buffer> {
-    state: &'a State,
-    /// What is to be done once the lock is dropped.
-    after: &'a mut After,
-    /// Also keeps the ring on the thread that holds the lock.
-    _buffers: PhantomData<*mut B>,
+    raw: RawRing<'a>,
+    _buffers: PhantomData<B>,
 }
 
 impl<'a, B: Buffer> Ring<'a, B> {
+    /// A ring whose type is known.
+    ///
     /// # Safety
     ///
-    /// For as long as the result exists, the caller holds the lock of the queue that `state`
-    /// belongs to; all buffers that were posted to it are of type `B`.
+    /// All buffers that were posted to the queue are of type `B`.
     #[inline(always)]
-    pub(super) unsafe fn new(state: &'a State, after: &'a mut After) -> Self {
-        Self {
-            state,
-            after,
-            _buffers: PhantomData,
-        }
+    pub(super) unsafe fn of<'r>(raw: &'r mut RawRing<'a>) -> &'r mut Self {
+        // SAFETY: It is `repr(transparent)`.
+        unsafe { &mut *core::ptr::from_mut(raw).cast() }
+    }
+
+    /// The buffer that a device is done with, which says that it wrote `len` bytes.
+    ///
+    /// # Safety
+    ///
+    /// `token` was made from a `B`, and its ring gave it back once.
+    #[inline(always)]
+    pub(super) unsafe fn returned(token: NonNull<c_void>, len: u32) -> B {
+        // SAFETY: By the requirements of this function.
+        let mut buffer = unsafe { B::from_token(token) };
+        buffer.memory().returned(len);
+        buffer
     }
 
     /// Posts `buffer`: the device may read and write its memory until it comes back.
@@ -245,9 +309,9 @@ impl<'a, B: Buffer> Ring<'a, B> {
     /// C: `virtqueue_add_sgs()`. Virtio 1.3, sections 2.7.13 and 2.8.21.
     #[inline(always)]
     pub fn post(&mut self, mut buffer: B) -> Result<(), PostError<B>> {
-        let Some(vq) = self.state.live else {
+        let Some(vq) = self.raw.state.live else {
             return Err(PostError {
-                reason: self.state.why,
+                reason: self.raw.state.why,
                 buffer,
             });
         };
@@ -258,11 +322,11 @@ impl<'a, B: Buffer> Ring<'a, B> {
         // Longer chains are not allowed, even where an indirect table could hold them, and
         // the core warns where there is none.
         let reason = match chain.segments() {
-            Some(n) if n == 1 || n <= self.state.size => {
+            Some(n) if n == 1 || n <= self.raw.state.size => {
                 // The core would find this out as well, and as a rule notify the device then: under
                 // our lock.
-                let free = self.free();
-                if free >= n || (self.state.indirect && free > 0) {
+                let free = vq.num_free();
+                if free >= n || (self.raw.state.indirect && free > 0) {
                     None
                 } else {
                     Some(QueueError::NoSpace)
@@ -275,9 +339,9 @@ impl<'a, B: Buffer> Ring<'a, B> {
         }
         let token = buffer.into_token();
 
-        // SAFETY: The queue is live and locked by the requirements of `Ring::new`. The core copies
-        // the lists, which are valid by the invariants of `Chain`: the memory is where it was,
-        // since the token is its owner. The core gives the token back once: from
+        // SAFETY: The queue is live and locked by the requirements of `RawRing::new`. The core
+        // copies the lists, which are valid by the invariants of `Chain`: the memory is where it
+        // was, since the token is its owner. The core gives the token back once: from
         // `virtqueue_get_buf()`, `virtqueue_detach_unused_buf()` or the reset of the queue. Until
         // then nothing in the kernel touches the memory.
         let ret = unsafe { chain.add(vq, token) };
@@ -286,14 +350,15 @@ impl<'a, B: Buffer> Ring<'a, B> {
             let buffer = unsafe { B::from_token(token) };
             return Err(self.refuse(vq.why_not_added(ret), buffer));
         }
-        *self.after = After::Kick;
+        // INVARIANT: It is live, and locked.
+        *self.raw.after = After::Kick(vq);
         Ok(())
     }
 
     #[inline(always)]
     fn refuse(&mut self, reason: QueueError, buffer: B) -> PostError<B> {
         if reason == QueueError::Broken {
-            *self.after = After::Broken;
+            *self.raw.after = After::Broken;
         }
         PostError { reason, buffer }
     }
@@ -304,16 +369,17 @@ impl<'a, B: Buffer> Ring<'a, B> {
     /// For drivers that know that more will follow at once.
     #[inline(always)]
     pub fn put_off(&mut self) {
-        if *self.after == After::Kick {
-            *self.after = After::Nothing;
+        if let After::Kick(_) = self.raw.after {
+            *self.raw.after = After::Nothing;
         }
     }
 
     /// The device will be notified of what it was not notified of yet, when the lock is dropped.
     #[inline(always)]
     pub fn notify(&mut self) {
-        if *self.after == After::Nothing {
-            *self.after = After::Kick;
+        if let (After::Nothing, Some(vq)) = (&self.raw.after, self.raw.live()) {
+            // INVARIANT: It is live, and locked.
+            *self.raw.after = After::Kick(vq);
         }
     }
 
@@ -329,38 +395,25 @@ impl<'a, B: Buffer> Ring<'a, B> {
     /// C: `virtqueue_get_buf()`. Virtio 1.3, sections 2.7.14 and 2.8.22.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<B> {
-        let vq = self.state.live?;
-        let popped = self.pop_from(vq);
-        if popped.is_none() && vq.is_broken() {
-            *self.after = After::Broken;
-        }
-        popped
-    }
-
-    /// [`pop`](Ring::pop) of the queue that is known to be live.
-    #[inline(always)]
-    pub(super) fn pop_from(&mut self, vq: RawQueue) -> Option<B> {
-        let mut len = 0;
-
-        // SAFETY: The queue is live and locked by the requirements of `Ring::new`.
-        let token = unsafe {
-            bindings::virtqueue_get_buf_ctx(vq.as_ptr(), &mut len, core::ptr::null_mut())
+        let vq = self.raw.state.live?;
+        // SAFETY: It is the virtqueue of this ring.
+        let Some((token, len)) = (unsafe { self.raw.pop(vq) }) else {
+            if vq.is_broken() {
+                *self.raw.after = After::Broken;
+            }
+            return None;
         };
-        let token = NonNull::new(token)?;
-
         // SAFETY: The core returns only tokens that were posted to this queue and did not come
         // back yet: an id from the device that does not stand for one breaks the ring instead. All
-        // of them were made from `B` by the requirements of `Ring::new`.
-        let mut buffer = unsafe { B::from_token(token) };
-        buffer.memory().returned(len);
-        Some(buffer)
+        // of them were made from `B` by the requirements of `of`.
+        Some(unsafe { Self::returned(token, len) })
     }
 
     /// Why the queue does not work, if it does not.
     #[inline]
     pub fn error(&self) -> Option<QueueError> {
-        match self.state.live {
-            None => Some(self.state.why),
+        match self.raw.state.live {
+            None => Some(self.raw.state.why),
             Some(vq) if vq.is_broken() => Some(QueueError::Broken),
             Some(_) => None,
         }
@@ -369,25 +422,24 @@ impl<'a, B: Buffer> Ring<'a, B> {
     /// How many descriptors the ring has; 0 if the queue is not live.
     #[inline]
     pub fn size(&self) -> u32 {
-        self.state.live.map_or(0, |_| self.state.size)
+        self.raw.size()
     }
 
     /// How many descriptors are free; 0 if the queue is not live.
     #[inline(always)]
     pub fn free(&self) -> u32 {
-        self.state.live.map_or(0, RawQueue::num_free)
+        self.raw.state.live.map_or(0, RawQueue::num_free)
     }
 
     /// Whether a buffer of `descriptors` descriptors would fit now.
     ///
     /// With indirect descriptors, which need memory, [`post`](Ring::post) can still fail.
     pub fn fits(&self, descriptors: u32) -> bool {
-        let needed = if self.state.indirect { 1 } else { descriptors };
+        let needed = if self.raw.state.indirect {
+            1
+        } else {
+            descriptors
+        };
         (1..=self.size()).contains(&descriptors) && needed <= self.free()
-    }
-
-    #[inline(always)]
-    pub(super) fn live(&self) -> Option<RawQueue> {
-        self.state.live
     }
 }

@@ -6,8 +6,9 @@ use crate::prelude::*;
 
 /// A value that was read from the device and has not been checked yet.
 ///
-/// The only way to the value is [`Untrusted::validate`], so that there is one read and one check,
-/// and everything behind the check works on a plain value. It has no `Debug` and no comparison on
+/// The only way to the value is [`Untrusted::validate`], or [`Untrusted::sanitize`] where nothing
+/// can fail, so that there is one read and one check, and everything behind the check works on a
+/// plain value. It has no `Debug` and no comparison on
 /// purpose: these would be ways around the check.
 ///
 /// # Examples
@@ -46,6 +47,13 @@ impl<T> Untrusted<T> {
     /// Whatever `check` returns.
     #[inline]
     pub fn validate<U, E>(self, check: impl FnOnce(T) -> Result<U, E>) -> Result<U, E> {
+        check(self.0)
+    }
+
+    /// Gives the value to `check`, which can make something harmless of any value: that limits it,
+    /// or notes what is wrong with it.
+    #[inline]
+    pub fn sanitize<U>(self, check: impl FnOnce(T) -> U) -> U {
         check(self.0)
     }
 }

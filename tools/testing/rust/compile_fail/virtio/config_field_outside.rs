@@ -11,4 +11,4 @@ const OFFSET: usize = 256;
 #[cfg(fixed)]
 const OFFSET: usize = 252;
 
-const FIELD: Field<u32> = Field::new(OFFSET, ());
+const FIELD: Field<(), u32> = Field::new(OFFSET, None);

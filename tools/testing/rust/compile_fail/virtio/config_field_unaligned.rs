@@ -11,4 +11,4 @@ const OFFSET: usize = 6;
 #[cfg(fixed)]
 const OFFSET: usize = 8;
 
-const FIELD: Field<u32> = Field::new(OFFSET, ());
+const FIELD: Field<(), u32> = Field::new(OFFSET, None);
