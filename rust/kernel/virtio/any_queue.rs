@@ -515,8 +515,8 @@ unsafe extern "C" fn recycle_callback(vq: *mut bindings::virtqueue, token: *mut 
 
 /// A locked queue: exclusive access to its ring and to its handler.
 ///
-/// What is to be done after that is kept beside it, in an [`After`], so that all of this can stay in
-/// registers.
+/// What is to be done after that is kept beside it, in an [`After`], so that all of this can stay
+/// in registers.
 pub(super) struct QueueGuard<'a, H: ?Sized + AnyHandler> {
     inner: QueueLockGuard<'a, Inner<H>>,
     queue: &'a VirtQueue<H>,
