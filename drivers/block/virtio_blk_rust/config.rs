@@ -214,7 +214,8 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Checks what the device says. What cannot be is noted in the limits, and replaced by what
-    /// can. `ring_size` is how many descriptors a request can have, `segment_size` how long a segment.
+    /// can. `ring_size` is how many descriptors a request can have, `segment_size` how long a
+    /// segment.
     #[inline(never)]
     pub(super) fn new(
         config: &Snapshot<Config>,
