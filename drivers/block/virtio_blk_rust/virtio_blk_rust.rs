@@ -591,22 +591,14 @@ impl virtio::Driver for VirtioBlk {
         state.rouse();
     }
 
+    #[inline(never)]
     fn config_changed<'bound>(vdev: &virtio::Device<Bound>, state: Pin<&State>) {
         let Some(disk) = state.disk.as_ref() else {
             return;
         };
         match config::capacity(vdev) {
-            Ok(capacity) if capacity != disk.capacity() && disk.has_zones() => {
-                dev_warn!(
-                    vdev.as_ref(),
-                    "its size changed; that of disks with zones is kept\n"
-                );
-            }
-            Ok(capacity) if capacity != disk.capacity() => {
-                disk.set_capacity(capacity);
-            }
-            Ok(_) => (),
-            Err(e) => dev_err!(vdev.as_ref(), "cannot read the new size: {e:?}\n"),
+            Ok(capacity) => disk.set_capacity(capacity),
+            Err(_) => dev_err!(vdev.as_ref(), "its configuration does not hold still\n"),
         }
     }
 

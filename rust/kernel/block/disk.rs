@@ -133,16 +133,26 @@ impl Disk {
         features & bindings::BLK_FEAT_ZONED != 0
     }
 
-    /// Changes the size, and tells user space if it is another one; does nothing for a disk that is
-    /// gone, or has zones, which were counted. Process context; may sleep.
+    /// Changes the size, and tells user space if it is another one. Does nothing for a disk that is
+    /// gone, and no more than a message for one that has zones, which were counted.
+    ///
+    /// Process context; may sleep.
     ///
     /// C: `set_capacity_and_notify()`.
     pub fn set_capacity(&self, capacity: Sectors) {
         let state = self.remains().state.lock();
-        if state.live && !self.has_zones() {
-            // SAFETY: By the type invariant. Who deletes the disk waits for the lock first.
-            unsafe { bindings::set_capacity_and_notify(self.as_raw(), capacity.0) };
+        if !state.live || capacity == self.capacity() {
+            return;
         }
+        if self.has_zones() {
+            pr_warn!(
+                "{}: its size changed; that of disks with zones is kept\n",
+                self.name()
+            );
+            return;
+        }
+        // SAFETY: By the type invariant. Who deletes the disk waits for the lock first.
+        unsafe { bindings::set_capacity_and_notify(self.as_raw(), capacity.0) };
     }
 
     fn resume(&self, state: &mut State) {

@@ -64,22 +64,12 @@ where
 
 /// The data of a block request, as part of what is posted: where the block layer has it, or bytes
 /// of the driver instead.
-///
-/// # Invariants
-///
-/// `list` is `None`, but inside of [`Segments::post`]: there it is, until it is lent, a scatterlist
-/// of `count` entries, `bytes` in all, the memory of the request that this belongs to.
 #[derive(Default)]
 pub struct BlockData {
     own: Option<DriverBuffer>,
-    list: Option<NonNull<bindings::scatterlist>>,
-    count: u32,
-    bytes: u32,
-    writable: bool,
+    /// How many bytes the device can write to the memory of the request.
+    writable: u32,
 }
-
-// SAFETY: The list is used only where it was set.
-unsafe impl Send for BlockData {}
 
 impl BlockData {
     /// No data.
@@ -93,31 +83,19 @@ impl BlockData {
     }
 }
 
-// SAFETY: The memory of a request belongs to it until it ends, which takes its owner; can be
-// mapped; and no references to it are made. `DriverBuffer` is `Memory` itself.
+// SAFETY: `DriverBuffer` is `Memory` itself.
 unsafe impl Memory for BlockData {
     #[inline(always)]
     fn lend(&mut self, chain: &mut Chain<'_>) {
-        let (list, count) = match (self.list.take(), &mut self.own) {
-            (Some(list), _) => (list, self.count),
-            (None, own) => {
-                self.writable = false;
-                match own {
-                    Some(own) => own.list(),
-                    None => return,
-                }
-            }
-        };
-        chain.list(list, count, self.writable);
+        self.writable = 0;
+        if let Some(own) = &mut self.own {
+            own.lend(chain);
+        }
     }
 
     #[inline(always)]
     fn writable_len(&self) -> u32 {
-        if self.writable {
-            self.bytes
-        } else {
-            0
-        }
+        self.writable
     }
 
     #[inline(always)]
@@ -161,7 +139,7 @@ impl Segments {
     #[inline(always)]
     pub fn post<T, H, S, const VARIES: bool>(
         &mut self,
-        mut rq: block::Request<T>,
+        rq: block::Request<T>,
         ring: &mut Ring<'_, block::Request<T>>,
     ) -> Result<(), PostError<block::Request<T>>>
     where
@@ -170,39 +148,33 @@ impl Segments {
         S: AsBytes + FromBytes + Copy + Send + 'static,
     {
         let (operation, segments) = (rq.operation(), rq.segments());
-        let has_data = operation.has_data() && segments > 0;
-        let mut count = 0;
-        if has_data {
-            if segments as usize > self.table.len() {
-                return Err(PostError {
-                    reason: QueueError::Shape,
-                    buffer: rq,
-                });
-            }
-            let mut last = core::ptr::null_mut();
-            // SAFETY: The request is valid, and has at most as many segments as the table has
-            // entries.
-            let mapped = unsafe {
-                bindings::__blk_rq_map_sg(rq.as_raw().as_ptr(), self.table.as_mut_ptr(), &mut last)
-            };
-            // CAST: It is at most `segments`.
-            count = mapped as u32;
+        if !operation.has_data() || segments == 0 {
+            return ring.post(rq);
         }
-        let bytes = rq.bytes();
-        let data = rq.data_mut().data_mut();
-        data.count = count;
-        data.bytes = bytes;
-        data.writable = has_data && operation.is_read();
-        // INVARIANT: Just listed.
-        data.list = if has_data {
-            NonNull::new(self.table.as_mut_ptr())
-        } else {
-            None
+        if segments as usize > self.table.len() {
+            return Err(PostError {
+                reason: QueueError::Shape,
+                buffer: rq,
+            });
+        }
+        let (table, mut last) = (self.table.as_mut_ptr(), core::ptr::null_mut());
+        // SAFETY: The request is valid, and has at most as many segments as the table has entries,
+        // at least one.
+        let (list, count) = unsafe {
+            let count = bindings::__blk_rq_map_sg(rq.as_raw().as_ptr(), table, &mut last);
+            (NonNull::new_unchecked(table), count)
         };
-        // INVARIANT: If the request is taken, its memory was lent. If not, the list is taken away.
-        ring.post(rq).map_err(|mut e| {
-            e.buffer.data_mut().data_mut().list = None;
-            e
-        })
+        let (writable, bytes) = (operation.is_read(), rq.bytes());
+        // SAFETY: The memory of a request belongs to it until it ends, which takes its owner; can
+        // be mapped; and no references to it are made. It was just listed.
+        unsafe {
+            ring.post_with(rq, |request, chain| {
+                request.lend_with(chain, |data, chain| {
+                    data.writable = if writable { bytes } else { 0 };
+                    // CAST: It is at most `segments`.
+                    chain.list(list, count as u32, writable);
+                });
+            })
+        }
     }
 }

@@ -50,7 +50,8 @@ pub struct Chain<'a> {
     count: usize,
     /// How many of them the device may read; these come first.
     readable: usize,
-    segments: u32,
+    /// More than fit into a `u32` cannot be posted.
+    segments: u64,
     /// There were too many lists, or they were in the wrong order.
     bad: bool,
 }
@@ -97,7 +98,8 @@ impl<'a> Chain<'a> {
         };
         // INVARIANT: This is the one that comes next.
         slot.write(list.as_ptr());
-        self.segments = self.segments.saturating_add(segments);
+        // There are at most `MAX_LISTS`, so this does not overflow.
+        self.segments = self.segments.wrapping_add(segments.into());
         if !writable {
             self.bad |= self.readable != self.count;
             self.readable = self.readable.wrapping_add(1);
@@ -108,7 +110,7 @@ impl<'a> Chain<'a> {
 
     /// How many descriptors the chain needs; `None` if it is not one that can be posted.
     #[inline(always)]
-    pub(super) fn segments(&self) -> Option<u32> {
+    pub(super) fn segments(&self) -> Option<u64> {
         (self.segments > 0 && !self.bad).then_some(self.segments)
     }
 
@@ -116,23 +118,22 @@ impl<'a> Chain<'a> {
     ///
     /// # Safety
     ///
-    /// The caller has exclusive access to the queue, which exists; [`Chain::segments`] is `Some`.
+    /// The caller has exclusive access to the queue, which exists; [`Chain::segments`] is `Some`,
+    /// and no more than the ring has descriptors.
     #[inline(always)]
     pub(super) unsafe fn add(self, vq: RawQueue, token: NonNull<c_void>) -> c_int {
         let (vq, data, gfp) = (vq.as_ptr(), token.as_ptr(), bindings::GFP_ATOMIC);
+        // CAST: The ring has as many descriptors at least.
+        let segments = self.segments as u32;
         let lists: *mut *mut bindings::scatterlist = self.memory.0.as_mut_ptr().cast();
 
         // As in C, one list is added by the shorter way.
         match (self.readable, self.count.wrapping_sub(self.readable)) {
             // SAFETY: By the requirements of this function; by the type invariant there is a list,
             // with that many entries.
-            (0, 1) => unsafe {
-                bindings::virtqueue_add_inbuf(vq, *lists, self.segments, data, gfp)
-            },
+            (0, 1) => unsafe { bindings::virtqueue_add_inbuf(vq, *lists, segments, data, gfp) },
             // SAFETY: As above.
-            (1, 0) => unsafe {
-                bindings::virtqueue_add_outbuf(vq, *lists, self.segments, data, gfp)
-            },
+            (1, 0) => unsafe { bindings::virtqueue_add_outbuf(vq, *lists, segments, data, gfp) },
             // SAFETY: As above, for as many lists.
             (readable, writable) => unsafe {
                 bindings::virtqueue_add_sgs(

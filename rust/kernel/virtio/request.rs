@@ -65,7 +65,8 @@ struct DeviceWritten<T>(Opaque<T>);
 ///
 /// # Invariants
 ///
-/// `trailer_len` is at most the size of the trailer, and just that unless `VARIES`. If `listed_at`
+/// `trailer_len` is at most the size of the trailer, and just that unless `VARIES`, where it is not
+/// 0 if there is a trailer. If `listed_at`
 /// is the address of the request, `header_list` and `trailer_list` have one entry each: the header,
 /// and the last `trailer_len` bytes of the trailer.
 pub struct Request<H, D, T, const VARIES: bool = false> {
@@ -112,13 +113,14 @@ where
         request
     }
 
-    /// From the next post on, lets the device write only the last `len` bytes of the trailer, or
-    /// all of it if it is shorter: for device types whose answers end alike and start differently.
+    /// From the next post on, lets the device write only the last `len` bytes of the trailer, at
+    /// least one, or all of it if it is shorter: for device types whose answers end alike and start
+    /// differently.
     ///
     /// The bytes before that keep what was preset.
     pub fn set_trailer_len(&mut self, len: usize) {
         // CAST: It is at most the size of the trailer, which fits.
-        let len = len.min(size_of::<T>()) as u32;
+        let len = len.max(1).min(size_of::<T>()) as u32;
         if len != self.trailer_len {
             // INVARIANT: It is listed anew.
             (self.trailer_len, self.listed_at) = (len, 0);
@@ -264,18 +266,7 @@ where
 {
     #[inline(always)]
     fn lend(&mut self, chain: &mut Chain<'_>) {
-        self.complete = false;
-        // SAFETY: The pointer is valid for writes, and the device does not own the request.
-        unsafe { self.trailer.0.get().write(self.preset) };
-
-        if self.listed_at != core::ptr::from_ref(self).addr() {
-            self.list();
-        }
-        let has_header = u32::from(size_of::<H>() > 0);
-        let has_trailer = u32::from(self.lent_trailer_len() > 0);
-        chain.readable((&mut self.header_list).into(), has_header);
-        self.data.lend(chain);
-        chain.writable((&mut self.trailer_list).into(), has_trailer);
+        self.lend_with(chain, D::lend);
     }
 
     #[inline]
@@ -291,5 +282,33 @@ where
         self.complete = written >= writable;
         self.written = written.min(writable);
         self.data.returned(written);
+    }
+}
+
+impl<H, D, T, const VARIES: bool> Request<H, D, T, VARIES>
+where
+    H: AsBytes + Send + 'static,
+    D: Memory,
+    T: AsBytes + FromBytes + Copy + Send + 'static,
+{
+    /// As [`Memory::lend`], but `data` lists the data.
+    #[inline(always)]
+    pub(super) fn lend_with(
+        &mut self,
+        chain: &mut Chain<'_>,
+        data: impl FnOnce(&mut D, &mut Chain<'_>),
+    ) {
+        self.complete = false;
+        // SAFETY: The pointer is valid for writes, and the device does not own the request.
+        unsafe { self.trailer.0.get().write(self.preset) };
+
+        if self.listed_at != core::ptr::from_ref(self).addr() {
+            self.list();
+        }
+        let has_header = u32::from(size_of::<H>() > 0);
+        let has_trailer = u32::from(size_of::<T>() > 0);
+        chain.readable((&mut self.header_list).into(), has_header);
+        data(&mut self.data, chain);
+        chain.writable((&mut self.trailer_list).into(), has_trailer);
     }
 }

@@ -308,7 +308,22 @@ impl<'a, B: Buffer> Ring<'a, B> {
     ///
     /// C: `virtqueue_add_sgs()`. Virtio 1.3, sections 2.7.13 and 2.8.21.
     #[inline(always)]
-    pub fn post(&mut self, mut buffer: B) -> Result<(), PostError<B>> {
+    pub fn post(&mut self, buffer: B) -> Result<(), PostError<B>> {
+        // SAFETY: What `lend` lists is what `Memory` promises.
+        unsafe { self.post_with(buffer, |memory, chain| memory.lend(chain)) }
+    }
+
+    /// As [`post`](Self::post), but `lend` lists the memory.
+    ///
+    /// # Safety
+    ///
+    /// What it lists is as [`Memory`] promises of [`Memory::lend`].
+    #[inline(always)]
+    pub(super) unsafe fn post_with(
+        &mut self,
+        mut buffer: B,
+        lend: impl FnOnce(&mut B::Memory, &mut Chain<'_>),
+    ) -> Result<(), PostError<B>> {
         let Some(vq) = self.raw.state.live else {
             return Err(PostError {
                 reason: self.raw.state.why,
@@ -318,14 +333,14 @@ impl<'a, B: Buffer> Ring<'a, B> {
 
         let mut memory = ChainMemory::new();
         let mut chain = Chain::new(&mut memory);
-        buffer.memory().lend(&mut chain);
+        lend(buffer.memory(), &mut chain);
         // Longer chains are not allowed, even where an indirect table could hold them, and
         // the core warns where there is none.
         let reason = match chain.segments() {
-            Some(n) if n == 1 || n <= self.raw.state.size => {
+            Some(n) if n == 1 || n <= self.raw.state.size.into() => {
                 // The core would find this out as well, and as a rule notify the device then: under
                 // our lock.
-                let free = vq.num_free();
+                let free = u64::from(vq.num_free());
                 if free >= n || (self.raw.state.indirect && free > 0) {
                     None
                 } else {
