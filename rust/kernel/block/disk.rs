@@ -17,7 +17,8 @@ use super::{
         Vtable, //
     },
     request::Request,
-    tag_set::TagSet, //
+    tag_set::TagSet,
+    zone, //
 };
 use crate::{
     bindings,
@@ -511,28 +512,6 @@ unsafe fn create(
     Ok(unsafe { ARef::from_raw(unborn.disk.cast()) })
 }
 
-/// Reads the zones of a disk that has some.
-fn look_at_zones(
-    parent: &device::Device<device::Bound>,
-    disk: *mut bindings::gendisk,
-    params: &DiskParams,
-) -> Result {
-    let zoned = params.limits.check_zones(params.capacity);
-    let zoned = zoned.inspect_err(|e| dev_err!(parent, "{}\n", e))?;
-    if !zoned {
-        return Ok(());
-    }
-    // SAFETY: `create` set the table, which is there as long as the disk.
-    if unsafe { (*(*disk).fops).report_zones }.is_none() {
-        return Err(EINVAL);
-    }
-    if cfg!(CONFIG_BLK_DEV_ZONED) {
-        // SAFETY: The disk can report its zones now, and nobody else uses it.
-        return to_result(unsafe { bindings::blk_revalidate_disk_zones(disk) });
-    }
-    Ok(())
-}
-
 /// Adds a disk with the first name that is free.
 ///
 /// Adding reads the disk, which takes as long as its device likes. So no lock is held meanwhile;
@@ -546,7 +525,7 @@ fn add(
     let name = ChosenName::new(params.prefix)?;
     // SAFETY: Nobody else knows the disk.
     unsafe { (*disk).disk_name = *name.get() };
-    look_at_zones(parent, disk, params)?;
+    zone::look_at(parent, disk, params)?;
     // SAFETY: The disk is complete, and nobody else knows it. What `groups` points to exists until
     // it was deleted.
     to_result(unsafe {

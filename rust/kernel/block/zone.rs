@@ -3,12 +3,19 @@
 //! Zones: parts of a disk that have to be written from their start to their end.
 
 use super::{
-    disk::Disk,
+    disk::{
+        Disk,
+        DiskParams, //
+    },
     limits::OutOfRange,
     operation::Sectors, //
 };
 use crate::{
     bindings,
+    device::{
+        Bound,
+        Device, //
+    },
     error::to_result,
     prelude::*,
     time::{
@@ -214,6 +221,28 @@ pub(super) unsafe fn report(
         0 => Err(EINVAL),
         count => Ok(count),
     }
+}
+
+/// Reads the zones of a disk that has some.
+pub(super) fn look_at(
+    parent: &Device<Bound>,
+    disk: *mut bindings::gendisk,
+    params: &DiskParams,
+) -> Result {
+    let zoned = params.limits.check_zones(params.capacity);
+    let zoned = zoned.inspect_err(|e| dev_err!(parent, "{}\n", e))?;
+    if !zoned {
+        return Ok(());
+    }
+    // SAFETY: The table was set, and is there as long as the disk.
+    if unsafe { (*(*disk).fops).report_zones }.is_none() {
+        return Err(EINVAL);
+    }
+    if cfg!(CONFIG_BLK_DEV_ZONED) {
+        // SAFETY: The disk can report its zones now, and nobody else uses it.
+        return to_result(unsafe { bindings::blk_revalidate_disk_zones(disk) });
+    }
+    Ok(())
 }
 
 /// What the block layer is told of a zone that is to be at `start` and of length `len`.
