@@ -30,6 +30,7 @@ use kernel::{
         Handler,
         Negotiated,
         Offered,
+        QueueError,
         Ring,
         VirtQueue, //
     }, //
@@ -67,6 +68,8 @@ pub(crate) enum FailAt {
     Nowhere = 0,
     Validate,
     BeforeQueues,
+    /// While it adds queues, and not when it tries again.
+    Queues,
     AfterQueues,
     Register,
 }
@@ -304,10 +307,8 @@ impl<S: Shape> TestDriver<S> {
         }
     }
 
-    fn make(vdev: &virtio::Device<Core<'_>>, features: Negotiated<Feature>) -> Result {
-        PLAN.check(FailAt::BeforeQueues)?;
-        Self::look_at_config(vdev, &features);
-        let queues = vdev.find_vqs(|set| {
+    fn find(vdev: &virtio::Device<Core<'_>>) -> Result<KVec<Queue<S>>> {
+        vdev.find_vqs(|set| {
             let mut queues = KVec::new();
             for _ in 0..PLAN.queues.load(Relaxed) {
                 let handler = S::handler()?;
@@ -319,7 +320,43 @@ impl<S: Shape> TestDriver<S> {
                 queues.push(queue, GFP_KERNEL)?;
             }
             Ok(queues)
-        })?;
+        })
+    }
+
+    /// Attempts that come to nothing do not keep the driver from its queues.
+    fn find_at_last(vdev: &virtio::Device<Core<'_>>) -> Result<KVec<Queue<S>>> {
+        check_eq!(vdev.find_vqs(|_| Ok(())), Err(EINVAL));
+
+        let mut given_up = None;
+        let result = vdev.find_vqs(|set| {
+            given_up = Some(set.add(fmt!("given up"), S::handler()?)?);
+            Err::<(), _>(EUCLEAN)
+        });
+        check_eq!(result, Err(EUCLEAN));
+        let given_up = given_up.ok_or(EINVAL)?;
+        check_eq!(given_up.ring_size(), 0);
+        check_eq!(
+            given_up.with(|_, ring| ring.error()),
+            Some(QueueError::Dead)
+        );
+
+        let mut queues = None;
+        let result = vdev.find_vqs(|set| {
+            queues = Some(Self::find(vdev)?);
+            set.add(fmt!("too late"), S::handler()?)?;
+            Ok(())
+        });
+        check_eq!(result, Err(EBUSY));
+        queues.ok_or(EINVAL)
+    }
+
+    fn make(vdev: &virtio::Device<Core<'_>>, features: Negotiated<Feature>) -> Result {
+        PLAN.check(FailAt::BeforeQueues)?;
+        Self::look_at_config(vdev, &features);
+        let queues = match PLAN.check(FailAt::Queues) {
+            Ok(()) => Self::find(vdev)?,
+            Err(_) => Self::find_at_last(vdev)?,
+        };
         PLAN.check(FailAt::AfterQueues)?;
         let module = this_module::<crate::VirtioKunit>();
         sim::hand_over(module, Bound::<S> { queues, features })

@@ -273,6 +273,7 @@ fn is_dead(queue: &Queue<In>) -> Result {
     let error = result.err().ok_or(EINVAL)?;
     check_eq!((error.reason, error.buffer.asked()), (QueueError::Dead, 5));
     check!((size, free, fits, popped.is_none()) == (0, 0, false, true));
+    check_eq!(queue.ring_size(), 0);
     queue.poll();
     queue.wake_all();
     queue.break_device();
@@ -916,6 +917,26 @@ mod tests {
                 PLAN.fail_at.store(FailAt::Nowhere as u32, Relaxed);
                 rig.works_again(bytes(8)?)?;
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn probe_gets_its_queues_at_last() -> Result {
+        for features in [SPLIT, PACKED] {
+            let mut rig = Rig::<In>::new(Setup {
+                queues: 3,
+                ..Setup::with(features | COUNTED)
+            })?;
+            rig.sim.unbind();
+            PLAN.fail_at.store(FailAt::Queues as u32, Relaxed);
+            rig.sim.bind()?;
+            rig.take_over()?;
+            check_eq!(rig.queues.len(), 3);
+            for queue in &rig.queues {
+                check_eq!(queue.ring_size(), Setup::default().size);
+            }
+            rig.works_again(bytes(8)?)?;
         }
         Ok(())
     }
