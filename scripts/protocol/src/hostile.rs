@@ -4,6 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How large the disk of a device that lies is, in KiB: what it claims is another
+/// matter.
+pub const DISK_KIB: u64 = 16 << 10;
+
 /// The parts of a run, in their order. A part that hangs is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

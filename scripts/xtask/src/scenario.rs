@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use blk::{blk, blk_backend_dies, blk_bounce, blk_of_lab, blk_power_cut, blk_speed};
 pub use disk::Disk;
-pub use liar::{Liar, Lies, LIAR_KIB};
+pub use liar::{Liar, Lies};
 pub use platform::Platform;
 
 use crate::guest::Cut;

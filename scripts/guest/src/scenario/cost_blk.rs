@@ -6,27 +6,24 @@
 //! On a machine that counts instructions as time, a nanosecond is an
 //! instruction.
 
-use std::time::Duration;
-
-use anyhow::{bail, Context as _, Result};
+use anyhow::{Context as _, Result};
 use protocol::bench::{Shape, Side};
 use protocol::stats::Summary;
 
+use super::cost_of_driver::{number, unit, Benchmark, Device, Driver, COUNTED};
 use crate::bus;
 use crate::disk::{C_DRIVER, RUST_DRIVER};
 use crate::figures::{by_turns, Figures};
-use crate::kmsg::{number_after, Kmsg};
-use crate::module;
 use crate::params::Params;
 use crate::report::{Measured, Report, Skip};
 
-const BENCHMARK: &str = "virtio_cost_blk";
-const LIMIT: Duration = Duration::from_secs(120);
+const BENCHMARK: Benchmark = Benchmark {
+    module: "virtio_cost_blk",
+    c: C_DRIVER,
+    rust: RUST_DRIVER,
+};
 
 const READ: &str = "blk.read";
-/// Where the machine counts, and where it does not.
-const COUNTED: &str = "instructions";
-const TIMED: &str = "ns";
 
 /// Requests that are measured for one figure, about.
 const REQUESTS: u32 = 4000;
@@ -62,19 +59,13 @@ struct Cost {
     device: f64,
     /// Both ways on average, but for the longest ones.
     usual: f64,
-    /// To probe and to remove a device, in ns.
-    probe: f64,
-    remove: f64,
-    /// That a bound device takes, in bytes.
-    memory: f64,
+    /// Of a disk.
+    one: Device,
 }
 
 pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     let turns = params.number("pairs", 7)?;
-    let unit = match params.number("counted", 0)? {
-        0 => TIMED,
-        _ => COUNTED,
-    };
+    let unit = unit(params)?;
     // The module binds what it makes.
     bus::set_autoprobe(false)?;
     match params.get("sweep") {
@@ -162,25 +153,18 @@ fn measure(sides: &[Side], shapes: &[Shape], turns: u64, unit: &'static str) -> 
     let mut figures = Figures::default();
     for shape in shapes {
         by_turns(sides, turns, |side| {
-            let driver = match side {
-                Side::C => Some(C_DRIVER),
-                Side::Rust => Some(RUST_DRIVER),
-                Side::Empty => None,
-                Side::Scrub => bail!("nothing is scrubbed here"),
-            };
-            if let Some(driver) = driver {
-                module::load(driver)?;
-            }
-            let cost = measure_one(driver, *shape, unit)?;
-            add(&mut figures, unit, side, *shape, &cost);
-            driver.map_or(Ok(()), module::unload_now)
+            BENCHMARK.with_driver(side, |driver| {
+                let cost = measure_one(driver, *shape, unit)?;
+                add(&mut figures, unit, side, *shape, &cost);
+                Ok(())
+            })
         })?;
     }
     add_memory_of_queues(&mut figures, sides);
     Ok(figures)
 }
 
-fn measure_one(driver: Option<&str>, shape: Shape, unit: &str) -> Result<Cost> {
+fn measure_one(driver: Driver, shape: Shape, unit: &str) -> Result<Cost> {
     let Shape {
         depth,
         size,
@@ -191,19 +175,9 @@ fn measure_one(driver: Option<&str>, shape: Shape, unit: &str) -> Result<Cost> {
     // the first time.
     let least = if unit == COUNTED { 1 } else { TIMED_ROUNDS };
     let rounds = (REQUESTS / depth).clamp(FEWEST_ROUNDS, MOST_ROUNDS) * devices.max(least);
-    let empty = u8::from(driver.is_none());
-    let args = format!(
-        "depth={depth} size={size} queues={queues} devices={devices} rounds={rounds} empty={empty}"
-    );
-    let mut log = Kmsg::from_now()?;
-    module::load_with_within(BENCHMARK, &args, LIMIT)
-        .with_context(|| format!("{BENCHMARK} {args}"))?;
-    let line = log.wait_for(
-        &[BENCHMARK, driver.unwrap_or("empty"), "submit"],
-        bus::LIMIT,
-    )?;
-    module::unload_now(BENCHMARK)?;
-    parse(&line).with_context(|| format!("{line:?} is no cost"))
+    let args =
+        format!("depth={depth} size={size} queues={queues} devices={devices} rounds={rounds}");
+    BENCHMARK.with_module(driver, &args, |lines| parse(&lines.with("submit")?))
 }
 
 fn add(figures: &mut Figures, unit: &'static str, side: Side, shape: Shape, cost: &Cost) {
@@ -223,16 +197,8 @@ fn add(figures: &mut Figures, unit: &'static str, side: Side, shape: Shape, cost
         add("blk.complete", cost.complete);
         add("blk.device", cost.device);
     }
-    if shape.depth > 1 || shape.devices != MANY {
-        return;
-    }
-    let mut add = |of, unit, value| figures.add(of, unit, side, shape, value);
-    // Who waits for a timer lets no time pass where instructions are counted.
-    if unit == COUNTED {
-        add("blk.memory", "KiB", cost.memory / 1024.0);
-    } else {
-        add("blk.probe", "us", cost.probe / 1e3);
-        add("blk.remove", "us", cost.remove / 1e3);
+    if shape.depth == 1 && shape.devices == MANY {
+        cost.one.add(figures, "blk", unit, side, shape);
     }
 }
 
@@ -289,16 +255,13 @@ fn compare(figures: &Figures, unit: &'static str, shape: Shape) -> Result<Measur
 
 /// `virtio_cost_blk: virtio_blk submit 640 complete 320 device 32 usual 970 probe 9
 /// remove 8 memory 7`
-fn parse(line: &str) -> Option<Cost> {
-    let after = |name| number_after(line, name);
-    Some(Cost {
-        submit: after("submit")?,
-        complete: after("complete")?,
-        device: after("device")?,
-        usual: after("usual")?,
-        probe: after("probe")?,
-        remove: after("remove")?,
-        memory: after("memory")?,
+fn parse(line: &str) -> Result<Cost> {
+    Ok(Cost {
+        submit: number(line, "submit")?,
+        complete: number(line, "complete")?,
+        device: number(line, "device")?,
+        usual: number(line, "usual")?,
+        one: Device::parse(line)?,
     })
 }
 
@@ -316,12 +279,14 @@ mod tests {
             complete: 320.0,
             device: 32.0,
             usual: 970.0,
-            probe: 9000.0,
-            remove: 8000.0,
-            memory: 7.0,
+            one: Device {
+                probe: 9000.0,
+                remove: 8000.0,
+                memory: 7.0,
+            },
         };
-        assert_eq!(parse(line), Some(cost));
-        assert_eq!(parse("virtio_cost_blk: virtio_blk submit 640"), None);
+        assert_eq!(parse(line).unwrap(), cost);
+        assert!(parse("virtio_cost_blk: virtio_blk submit 640").is_err());
     }
 
     #[test]
@@ -333,9 +298,11 @@ mod tests {
                 complete: 320.0,
                 device: 32.0,
                 usual: 970.0,
-                probe: 1.0,
-                remove: 1.0,
-                memory: 1.0,
+                one: Device {
+                    probe: 1.0,
+                    remove: 1.0,
+                    memory: 1.0,
+                },
             };
             add(&mut figures, COUNTED, side, shape(1, 32), &cost);
         }

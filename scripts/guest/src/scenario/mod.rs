@@ -6,6 +6,7 @@ mod backend_dies;
 mod blk;
 mod cost;
 mod cost_blk;
+mod cost_of_driver;
 mod cost_rng;
 mod hostile;
 mod kunit;

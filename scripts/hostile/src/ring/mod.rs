@@ -102,7 +102,7 @@ impl Buffer {
 
 /// Where a ring lies, in the guest's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct Areas {
     pub size: u16,
     pub descriptors: u64,
     /// What the driver writes.
@@ -147,7 +147,7 @@ impl Ring {
         let slots = match scope {
             Scope::One => &buffer.slots,
             Scope::All => {
-                all = (0..self.layout().size).collect();
+                all = (0..self.areas().size).collect();
                 &all
             }
         };
@@ -157,7 +157,7 @@ impl Ring {
             Self::Packed(_) => packed::FLAGS,
         };
         for slot in slots {
-            let at = self.layout().descriptors + u64::from(*slot) * DESCRIPTOR + offset;
+            let at = self.areas().descriptors + u64::from(*slot) * DESCRIPTOR + offset;
             memory.set_bits(NEXT, at)?;
         }
         match self {
@@ -170,7 +170,7 @@ impl Ring {
     /// Overwrites the addresses and lengths of descriptors that are in flight.
     pub fn rewrite(&self, memory: &Memory, in_flight: &[Buffer]) -> Result<()> {
         for slot in in_flight.iter().flat_map(|buffer| &buffer.slots) {
-            let at = self.layout().descriptors + u64::from(*slot) * DESCRIPTOR;
+            let at = self.areas().descriptors + u64::from(*slot) * DESCRIPTOR;
             memory.store(0x4141_4141_4141_4141_u64, at)?;
             memory.store(0xffff_fff0_u32, at + 8)?;
             if let Self::Split(_) = self {
@@ -183,7 +183,7 @@ impl Ring {
 
     /// The number that a lie about an id stands for, if there is one.
     pub fn lied_id(&self, id: Id, buffer: &Buffer, in_flight: &[Buffer]) -> Option<u32> {
-        let size = self.layout().size;
+        let size = self.areas().size;
         let all = || in_flight.iter().chain([buffer]);
         let is_taken = |number: u16| match self {
             Self::Split(_) => all().any(|buffer| buffer.slots.contains(&number)),
@@ -220,10 +220,10 @@ impl Ring {
         }
     }
 
-    fn layout(&self) -> &Layout {
+    fn areas(&self) -> &Areas {
         match self {
-            Self::Split(ring) => &ring.layout,
-            Self::Packed(ring) => &ring.layout,
+            Self::Split(ring) => &ring.areas,
+            Self::Packed(ring) => &ring.areas,
         }
     }
 }
@@ -288,7 +288,7 @@ pub mod tests {
         Memory::new(&[region], vec![file]).unwrap()
     }
 
-    pub const LAYOUT: Layout = Layout {
+    pub const AREAS: Areas = Areas {
         size: 8,
         descriptors: 0x1000,
         driver: 0x2000,

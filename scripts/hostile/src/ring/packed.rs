@@ -5,7 +5,7 @@
 use anyhow::{bail, Result};
 
 use super::{
-    descriptor, goes_on, part, plausible, Buffer, Layout, DESCRIPTOR, LONGEST, TABLE, WRITE,
+    descriptor, goes_on, part, plausible, Areas, Buffer, DESCRIPTOR, LONGEST, TABLE, WRITE,
 };
 use crate::memory::Memory;
 
@@ -33,7 +33,7 @@ impl Place {
 }
 
 pub struct Packed {
-    pub layout: Layout,
+    pub areas: Areas,
     taken: Place,
     returned: Place,
     /// Whether flags were set that say that descriptors follow.
@@ -41,13 +41,13 @@ pub struct Packed {
 }
 
 impl Packed {
-    pub fn new(layout: Layout) -> Self {
+    pub fn new(areas: Areas) -> Self {
         let start = Place {
             slot: 0,
             wrap: true,
         };
         Self {
-            layout,
+            areas,
             taken: start,
             returned: start,
             marked: false,
@@ -55,7 +55,7 @@ impl Packed {
     }
 
     fn at(&self, slot: u16) -> u64 {
-        self.layout.descriptors + u64::from(slot) * DESCRIPTOR
+        self.areas.descriptors + u64::from(slot) * DESCRIPTOR
     }
 
     pub fn pop(&mut self, memory: &Memory) -> Result<Option<Buffer>> {
@@ -73,7 +73,7 @@ impl Packed {
         loop {
             let raw = descriptor(memory, self.at(self.taken.slot))?;
             buffer.slots.push(self.taken.slot);
-            self.taken.advance(1, self.layout.size);
+            self.taken.advance(1, self.areas.size);
             let [id, flags] = raw.last;
             buffer.id = id;
             if flags & TABLE != 0 {
@@ -87,7 +87,7 @@ impl Packed {
             if !goes_on(flags, self.marked) {
                 return plausible(buffer);
             }
-            if buffer.slots.len() >= self.layout.size.into() || buffer.parts.len() > LONGEST {
+            if buffer.slots.len() >= self.areas.size.into() || buffer.parts.len() > LONGEST {
                 bail!("the driver posted a chain without an end");
             }
         }
@@ -102,7 +102,7 @@ impl Packed {
             false => 0,
         };
         memory.store(marks | WRITE, at + FLAGS)?;
-        self.returned.advance(slots, self.layout.size);
+        self.returned.advance(slots, self.areas.size);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Packed {
     pub fn jump(&mut self, memory: &Memory, by: u16) -> Result<()> {
         let returned = self.returned;
         // One less than all, or what was returned just now would be marked once more.
-        for _ in 0..by.min(self.layout.size - 1) {
+        for _ in 0..by.min(self.areas.size - 1) {
             let at = self.at(self.returned.slot);
             let id: u16 = memory.load(at + 12)?;
             self.push(memory, id, 1, 1)?;
@@ -136,12 +136,12 @@ impl Packed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{memory, LAYOUT};
+    use super::super::tests::{memory, AREAS};
     use super::super::NEXT;
     use super::*;
 
     fn post(memory: &Memory, slot: u16, id: u16, flags: u16) {
-        let at = LAYOUT.descriptors + u64::from(slot) * DESCRIPTOR;
+        let at = AREAS.descriptors + u64::from(slot) * DESCRIPTOR;
         memory.store(0x8000_u64, at).unwrap();
         memory.store(64_u32, at + 8).unwrap();
         memory.store(id, at + 12).unwrap();
@@ -151,13 +151,13 @@ mod tests {
     #[test]
     fn buffers_go_round() {
         let memory = memory();
-        let mut ring = Packed::new(LAYOUT);
+        let mut ring = Packed::new(AREAS);
         assert_eq!(ring.pop(&memory).unwrap(), None);
         for round in 0..40_u16 {
             // Two descriptors for each buffer; what says that one is new turns
             // around with each round.
-            let first = (2 * round) % LAYOUT.size;
-            let marks = match (2 * round / LAYOUT.size) % 2 {
+            let first = (2 * round) % AREAS.size;
+            let marks = match (2 * round / AREAS.size) % 2 {
                 0 => AVAIL,
                 _ => USED,
             };
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(buffer.writable(), 64);
             assert_eq!(ring.pop(&memory).unwrap(), None);
             ring.push(&memory, round, 64, 2).unwrap();
-            let at = LAYOUT.descriptors + u64::from(first) * DESCRIPTOR;
+            let at = AREAS.descriptors + u64::from(first) * DESCRIPTOR;
             let flags: u16 = memory.load(at + FLAGS).unwrap();
             assert_eq!(flags & AVAIL != 0, flags & USED != 0);
         }

@@ -13,7 +13,7 @@ use nix::fcntl::{fcntl, FcntlArg, OFlag};
 
 use crate::lie::{Kind, Now};
 use crate::memory::Memory;
-use crate::ring::{Buffer, Layout, Packed, Ring, Split, RING_PACKED};
+use crate::ring::{Areas, Buffer, Packed, Ring, Split, RING_PACKED};
 
 /// A buffer that is not returned yet, and the length that it is to have then.
 pub struct Kept {
@@ -64,15 +64,15 @@ impl Queue {
             eprintln!("a ring lies outside of the guest's memory");
             return;
         };
-        let layout = Layout {
+        let areas = Areas {
             size: self.size,
             descriptors,
             driver,
             device,
         };
         self.ring = Some(match features & RING_PACKED {
-            0 => Ring::Split(Split::new(layout, self.base, features)),
-            _ => Ring::Packed(Packed::new(layout)),
+            0 => Ring::Split(Split::new(areas, self.base, features)),
+            _ => Ring::Packed(Packed::new(areas)),
         });
     }
 

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use hostile::model::Device;
+use protocol::hostile::DISK_KIB;
 
 use super::{disk, uml, Lab};
 use crate::command::{Command, Running};
 use crate::context::Context;
-use crate::scenario::{Boot, Lies, Platform, LIAR_KIB};
+use crate::scenario::{Boot, Lies, Platform};
 
 /// How many crates cargo compiles for it, for the time left.
 const CRATES: u64 = 60;
@@ -62,7 +63,7 @@ fn image(dir: &Path, number: usize) -> PathBuf {
 pub fn start(lab: &Lab, dir: &Path, boot: &Boot) -> Result<Vec<Running>> {
     let mut all = Vec::new();
     for number in 0..boot.liars.len() {
-        fs::write(image(dir, number), disk::original(number, LIAR_KIB << 10))
+        fs::write(image(dir, number), disk::original(number, DISK_KIB << 10))
             .context("the image of a disk")?;
         let mut running = command(lab.liar()?, dir, number, boot).spawn()?;
         uml::await_socket(&mut running, &socket(dir, number))?;

@@ -31,6 +31,3 @@ pub struct Liar {
     /// Whether it reaches memory through bounce buffers only.
     pub bounced: bool,
 }
-
-/// How large the disk of a liar is.
-pub const LIAR_KIB: u64 = 16 << 10;

@@ -10,13 +10,11 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context as _, Result};
 use protocol::disk::{fill, host_seed, Random, DATA, SECTOR};
+use protocol::hostile::DISK_KIB;
 
 use super::QUICK;
 use crate::bounded::within;
 use crate::disk::{drop_caches_within, Bound, Buffer, Cache};
-
-/// What the host has made, in KiB; the device may claim anything.
-const LAB_KIB: u64 = 16 * 1024;
 
 const MIB: u64 = 1 << 20;
 /// In bytes: what nobody writes to, then direct writes, then one through the cache,
@@ -274,7 +272,7 @@ pub fn last_read(size: u64) -> Option<Step> {
         cache: Cache::Direct,
         at: size.checked_sub(LEN as u64)?,
         len: LEN,
-        seed: (size == LAB_KIB << 10).then_some(host_seed(DATA)),
+        seed: (size == DISK_KIB << 10).then_some(host_seed(DATA)),
     })
 }
 
@@ -288,7 +286,7 @@ fn sector(random: &mut Random, most: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const SIZE: u64 = LAB_KIB << 10;
+    const SIZE: u64 = DISK_KIB << 10;
 
     fn range(step: &Step) -> std::ops::Range<u64> {
         match step {
