@@ -116,16 +116,27 @@ static u8 *vsim_disk_at(struct vsim_disk *disk, u64 sector, u64 len)
 	return disk->store + (sector << SECTOR_SHIFT);
 }
 
+/* What the driver was told to stay below; 0 is no limit. */
+static u32 vsim_disk_max(struct vsim_disk_request *r, __virtio32 field)
+{
+	return virtio32_to_cpu(&r->sim->vdev, field) ?: U32_MAX;
+}
+
 /* What the driver was told about the shape of requests. */
 static bool vsim_disk_shape_ok(struct vsim_disk_request *r)
 {
 	const struct virtio_blk_config *config = (const void *)r->sim->config;
-	u32 seg_max = virtio32_to_cpu(&r->sim->vdev, config->seg_max);
 
 	/* The others are header and status. */
-	if (virtio_features_test_bit(r->sim->accepted, VIRTIO_BLK_F_SEG_MAX) && seg_max &&
-	    r->c->nr_segments - 2 > seg_max)
+	if (virtio_features_test_bit(r->sim->accepted, VIRTIO_BLK_F_SEG_MAX) &&
+	    r->c->nr_segments - 2 > vsim_disk_max(r, config->seg_max))
 		return false;
+	if (virtio_features_test_bit(r->sim->accepted, VIRTIO_BLK_F_SIZE_MAX)) {
+		for (u32 i = 0; i < r->c->nr_segments; i++) {
+			if (r->c->segments[i].len > vsim_disk_max(r, config->size_max))
+				return false;
+		}
+	}
 	return !((r->in | r->out) % SECTOR_SIZE);
 }
 
@@ -198,13 +209,13 @@ static u8 vsim_disk_get_id(struct vsim_disk_request *r)
 	return VIRTIO_BLK_S_OK;
 }
 
-/* Discards, zeroes and erases alike, in at most @max ranges with no flags but @flags. */
-static u8 vsim_disk_clear(struct vsim_disk_request *r, u32 max, u32 flags)
+/* Discards, zeroes and erases alike, within what the driver was told, with no flags but @flags. */
+static u8 vsim_disk_clear(struct vsim_disk_request *r, u32 max_ranges, u32 max_sectors, u32 flags)
 {
 	struct virtio_blk_discard_write_zeroes range;
 	u32 count = r->out / sizeof(range);
 
-	if (r->in || !count || count > max || r->out % sizeof(range))
+	if (r->in || !count || count > max_ranges || r->out % sizeof(range))
 		return vsim_disk_refuse(r);
 	for (u32 i = 0; i < count; i++) {
 		u64 len;
@@ -212,6 +223,8 @@ static u8 vsim_disk_clear(struct vsim_disk_request *r, u32 max, u32 flags)
 
 		vsim_copy(r->c, false, sizeof(struct virtio_blk_outhdr) + i * sizeof(range),
 			  &range, sizeof(range));
+		if (le32_to_cpu(range.num_sectors) > max_sectors)
+			return vsim_disk_refuse(r);
 		len = (u64)le32_to_cpu(range.num_sectors) << SECTOR_SHIFT;
 		at = vsim_disk_at(r->disk, le64_to_cpu(range.sector), len);
 		if (le32_to_cpu(range.flags) & ~flags)
@@ -227,16 +240,12 @@ static u8 vsim_disk_clear(struct vsim_disk_request *r, u32 max, u32 flags)
 	return VIRTIO_BLK_S_OK;
 }
 
-static u32 vsim_disk_max(struct vsim_disk_request *r, __virtio32 field)
-{
-	return virtio32_to_cpu(&r->sim->vdev, field) ?: U32_MAX;
-}
-
 static u8 vsim_disk_discard(struct vsim_disk_request *r)
 {
 	const struct virtio_blk_config *config = (const void *)r->sim->config;
 
-	return vsim_disk_clear(r, vsim_disk_max(r, config->max_discard_seg), 0);
+	return vsim_disk_clear(r, vsim_disk_max(r, config->max_discard_seg),
+			       vsim_disk_max(r, config->max_discard_sectors), 0);
 }
 
 static u8 vsim_disk_write_zeroes(struct vsim_disk_request *r)
@@ -244,6 +253,7 @@ static u8 vsim_disk_write_zeroes(struct vsim_disk_request *r)
 	const struct virtio_blk_config *config = (const void *)r->sim->config;
 
 	return vsim_disk_clear(r, vsim_disk_max(r, config->max_write_zeroes_seg),
+			       vsim_disk_max(r, config->max_write_zeroes_sectors),
 			       VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
 }
 
@@ -251,7 +261,8 @@ static u8 vsim_disk_secure_erase(struct vsim_disk_request *r)
 {
 	const struct virtio_blk_config *config = (const void *)r->sim->config;
 
-	return vsim_disk_clear(r, vsim_disk_max(r, config->max_secure_erase_seg), 0);
+	return vsim_disk_clear(r, vsim_disk_max(r, config->max_secure_erase_seg),
+			       vsim_disk_max(r, config->max_secure_erase_sectors), 0);
 }
 
 /* NULL if @sector is not the start of a zone that has a write pointer. */

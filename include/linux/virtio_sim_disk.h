@@ -90,6 +90,9 @@ enum virtio_sim_op {
  * @max_segments: segments in a request, at most
  * @max_segment_size: bytes in a segment, at most
  * @max_discard_segments: ranges in a discard, at most
+ * @alignment_offset: bytes from the start of a physical block to that of the disk
+ * @io_min: bytes that are written without reading before
+ * @io_opt: bytes that are best in a request
  * @queues: hardware queues
  * @depth: requests per queue
  * @write_cache: whether there is a cache that needs to be flushed
@@ -102,6 +105,9 @@ struct virtio_sim_io_info {
 	u32 max_segments;
 	u32 max_segment_size;
 	u32 max_discard_segments;
+	u32 alignment_offset;
+	u32 io_min;
+	u32 io_opt;
 	u32 queues;
 	u32 depth;
 	bool write_cache;

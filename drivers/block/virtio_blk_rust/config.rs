@@ -14,7 +14,6 @@ use kernel::{
         Sectors,
         Zones, //
     },
-    cc_platform,
     device::Bound,
     prelude::*,
     virtio::{
@@ -167,13 +166,13 @@ fn is_write_back(wce: Option<Untrusted<u8>>, features: &Negotiated<Feature>) -> 
     }
 }
 
-/// What the parameter `scrub` means here, for a device that is modern or not.
-pub(super) fn scrub(parameter: u8, modern: bool) -> Result<bool> {
+/// What the parameter `scrub` means for a device that is modern or not, in a guest whose memory is
+/// encrypted or not.
+pub(super) fn scrub(parameter: u8, modern: bool, encrypted: bool) -> bool {
     match parameter {
-        0 => Ok(false),
-        1 => Ok(true),
-        2 => Ok(!modern || cc_platform::guest_memory_is_encrypted()),
-        _ => Err(EINVAL),
+        0 => false,
+        2 => !modern || encrypted,
+        _ => true,
     }
 }
 

@@ -193,7 +193,7 @@ impl Rig {
     /// Submits one.
     fn start(&self, op: Op, sector: u64, len: usize) -> Result<Bio<'_>> {
         let bio = self.bio(op, sector, len)?;
-        self.io.submit(core::slice::from_ref(&bio))?;
+        bio.submit()?;
         Ok(bio)
     }
 
@@ -212,7 +212,7 @@ impl Rig {
     fn write(&self, sector: u64, bytes: &[u8]) -> Result<Result> {
         let bio = self.bio(Op::Write, sector, bytes.len())?;
         bio.fill(bytes)?;
-        self.io.submit(core::slice::from_ref(&bio))?;
+        bio.submit()?;
         ended(&bio)
     }
 

@@ -8,8 +8,8 @@
 //!
 //! What the device answers is an error unless it says otherwise: a status that does not exist or
 //! was not written, a read that returned fewer bytes than were asked for. A device that breaks the
-//! rules of its rings, or that answers nothing for as long as the timeout of the disk (`io_timeout`
-//! in sysfs), is given up: all requests fail.
+//! rules of its rings is given up: all requests fail. So is one that answers nothing for as long as
+//! a request may take (`io_timeout` in sysfs) after one was late. One that is slow is waited for.
 //!
 //! A device that claims to have read everything, and wrote nothing, cannot be found out. Who reads
 //! gets what the memory held before, and where DMA is bounced, the device side sees that, too. The
@@ -56,6 +56,7 @@ use kernel::{
         TagSetParams,
         ZoneReport, //
     },
+    cc_platform,
     cpumask::Cpumask,
     device::{
         Bound,
@@ -92,12 +93,6 @@ use kernel::{
 /// How long a device may be silent when it is unbound or frozen, in milliseconds.
 const PATIENCE: Msecs = 1500;
 
-/// How long requests may be late although the device answers others.
-const LONGEST: Delta = Delta::from_secs(120);
-
-/// What is late at the same time.
-const ONE_PASS: Delta = Delta::from_secs(1);
-
 type Request = block::Request<VirtioBlk>;
 
 /// What the lock of a queue protects.
@@ -109,12 +104,11 @@ struct Requests {
     late: Option<Late>,
 }
 
-/// What is known since requests are late.
+/// That a request was late.
 struct Late {
-    /// How many had been answered when one was late the last time.
+    /// How many had been answered by then.
     answered: usize,
-    first: Instant<Monotonic>,
-    last: Instant<Monotonic>,
+    since: Instant<Monotonic>,
 }
 
 impl virtio::Handler for Requests {
@@ -220,8 +214,10 @@ impl Queue {
         };
         self.set_header(rq, command, sector);
         if command.has_ranges() {
-            let Ok(ranges) = command.ranges(rq) else {
-                return Ok(false);
+            let ranges = match command.ranges(rq) {
+                Ok(ranges) => ranges,
+                Err(e) if e == ENOMEM => return Ok(false),
+                Err(_) => return Err(Status::IO_ERROR),
             };
             rq.data_mut().data_mut().set_own(Some(ranges));
         } else if command == Command::ZoneAppend {
@@ -236,9 +232,12 @@ impl Queue {
         *rq.data_mut().header_mut() = header;
     }
 
-    /// Whether the device is to be given up, of which a request is late.
-    fn is_lost(&self) -> bool {
+    /// Whether the device is to be given up, which had a request for longer than `timeout`: if it
+    /// answered nothing for as long as that since a request was late before.
+    fn is_lost(&self, timeout: Delta) -> bool {
         let now = Instant::now();
+        // The timer counts ticks, and may be a little early.
+        let long = timeout.as_millis() / 8 * 7;
         // An interrupt can have been lost, and who polls may have stopped to do so. This looks for
         // what is used, and does not wait.
         let lost = self.queue.wait_until(0, |requests, ring| {
@@ -247,22 +246,18 @@ impl Queue {
                 requests.late = None;
                 return None;
             }
-            let late = requests.late.get_or_insert(Late {
-                answered,
-                first: now,
-                last: now,
-            });
-            let since = now - late.last;
-            if since < ONE_PASS {
-                return None;
+            match &requests.late {
+                Some(late) if late.answered == answered => {
+                    ((now - late.since).as_millis() >= long).then_some(())
+                }
+                _ => {
+                    requests.late = Some(Late {
+                        answered,
+                        since: now,
+                    });
+                    None
+                }
             }
-            let silent = late.answered == answered;
-            if since > LONGEST {
-                late.first = now;
-            }
-            late.answered = answered;
-            late.last = now;
-            (silent || now - late.first > LONGEST).then_some(())
         });
         lost == Ok(Some(()))
     }
@@ -358,8 +353,8 @@ impl Operations for VirtioBlk {
         command::status_of(rq, queue.modern, &queue.zoning)
     }
 
-    fn timed_out(queue: &Queue, operation: Operation, sector: Sectors) {
-        if queue.is_lost() && queue.queue.break_device() {
+    fn timed_out(queue: &Queue, operation: Operation, sector: Sectors, timeout: Delta) {
+        if queue.is_lost(timeout) && queue.queue.break_device() {
             dev_err!(
                 queue.dev,
                 "no answer in time: {} at sector {}\n",
@@ -374,7 +369,7 @@ impl Operations for VirtioBlk {
     }
 
     fn geometry(disk: &LiveDisk<'_, Self>) -> Result<Geometry> {
-        config::geometry(disk.parent(), disk.data(), disk.disk().capacity())
+        config::geometry(disk.parent(), disk.data(), disk.capacity())
     }
 
     fn report_zones(disk: &LiveDisk<'_, Self>, report: &mut ZoneReport<'_>) -> Result {
@@ -408,7 +403,8 @@ impl State {
             polled
         );
 
-        let scrub = config::scrub(scrub_parameter(), features.version_1())?;
+        let encrypted = cc_platform::guest_memory_is_encrypted();
+        let scrub = config::scrub(scrub_parameter(), features.version_1(), encrypted);
         let mut queues = vdev.find_vqs(|set| {
             let mut queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
             for index in 0..count {
@@ -569,7 +565,7 @@ impl virtio::Driver for VirtioBlk {
             },
             state.features,
         )?;
-        let disk = registration.live(vdev)?.disk();
+        let disk = registration.disk(vdev)?;
         let capacity = disk.capacity();
         dev_info!(
             vdev.as_ref(),
@@ -645,7 +641,7 @@ kernel::module_virtio_driver! {
         },
         scrub: u8 {
             default: 2,
-            description: "Zero memory before reads: 0 no, 1 yes, 2 where it counts",
+            description: "Zero memory before reads: 0 no, 2 where it counts, else yes",
         },
     },
 }

@@ -262,18 +262,32 @@ impl Limits {
     }
 
     /// The device can discard, at most `max` sectors at a time in at most `segments` ranges (1 to
-    /// 65535), by multiples of `granularity` bytes.
+    /// 65535), by multiples of `granularity` bytes, which is that of
+    /// [`set_secure_erase`](Self::set_secure_erase) as well. If not even one such multiple, or one
+    /// block, may be asked for, none is: the block layer would not split what is longer.
     pub fn set_discard(&mut self, max: u32, segments: u32, granularity: u64) {
         let what = "number of discard ranges";
         let segments = self.check(what, segments.into(), 1, u16::MAX.into());
         let granularity = self.check("discard granularity", granularity, 0, u32::MAX.into());
-        self.raw.max_hw_discard_sectors = max;
+        let least = granularity
+            .max(self.raw.physical_block_size.into())
+            .max(self.raw.logical_block_size.into());
+        let at_least = |max: u32| {
+            if u64::from(max) << bindings::SECTOR_SHIFT < least {
+                0
+            } else {
+                max
+            }
+        };
+        self.raw.max_hw_discard_sectors = at_least(max);
+        self.raw.max_secure_erase_sectors = at_least(self.raw.max_secure_erase_sectors);
         // CAST: Just checked.
         self.raw.max_discard_segments = segments as u16;
         self.raw.discard_granularity = granularity as u32;
     }
 
-    /// The device can erase securely, at most `max` sectors at a time.
+    /// The device can erase securely, at most `max` sectors at a time. To be called before
+    /// [`set_discard`](Self::set_discard), which says in which multiples.
     pub fn set_secure_erase(&mut self, max: u32) {
         self.raw.max_secure_erase_sectors = max;
     }
@@ -338,6 +352,7 @@ impl Limits {
         self.raw.max_open_zones = before.max_open_zones;
         self.raw.max_active_zones = before.max_active_zones;
         self.raw.max_hw_zone_append_sectors = before.max_hw_zone_append_sectors;
+        self.raw.max_zone_append_sectors = before.max_zone_append_sectors;
         self.raw.zone_write_granularity = before.zone_write_granularity;
     }
 
@@ -445,6 +460,21 @@ mod tests {
             assert_eq!(limits.check("a field", 5, 2, 5), 5);
         });
         assert_eq!(none, None);
+    }
+
+    /// What is shorter than the block layer can make it is not asked for at all.
+    #[test]
+    fn discards_of_less_than_can_be() {
+        for (max, granularity, can) in [(8, 4096, true), (7, 4096, false), (1, 0, false)] {
+            let mut limits = Limits::new();
+            limits.set_physical_block_size(1024);
+            limits.set_secure_erase(max);
+            limits.set_discard(max, 1, granularity);
+            let expected = if can { max } else { 0 };
+            assert_eq!(limits.raw.max_hw_discard_sectors, expected);
+            assert_eq!(limits.raw.max_secure_erase_sectors, expected);
+            assert!(limits.refused().is_none());
+        }
     }
 
     /// Zones of which something is wrong leave no trace.

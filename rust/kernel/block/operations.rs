@@ -31,7 +31,8 @@ use crate::{
         AsBusDevice, //
     },
     error::from_result,
-    prelude::*, //
+    prelude::*,
+    time::Delta, //
 };
 use core::{
     marker::PhantomData,
@@ -105,13 +106,13 @@ pub trait Operations: Sized + 'static {
     /// Called where the block layer wants it, see [`Request::complete`]; any context.
     fn complete(queue: &Self::HwQueue, rq: &mut Request<Self>) -> Status;
 
-    /// The device had a request for longer than the timeout of the disk; called again each time
-    /// that this has passed. Process context.
+    /// The device had a request for longer than `timeout`, which was that of the disk; called again
+    /// each time that this has passed. Process context.
     ///
     /// The request is where it was: with the device. The driver can make the device answer, or give
     /// it up and so get the request back.
-    fn timed_out(queue: &Self::HwQueue, operation: Operation, sector: Sectors) {
-        let _ = (queue, operation, sector);
+    fn timed_out(queue: &Self::HwQueue, operation: Operation, sector: Sectors, timeout: Delta) {
+        let _ = (queue, operation, sector, timeout);
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
 
@@ -135,6 +136,14 @@ pub trait Operations: Sized + 'static {
         let _ = (disk, report);
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
+}
+
+/// In the kernel, not in the modules of drivers, which cannot call that function.
+#[inline(never)]
+fn duration(jiffies: c_uint) -> Delta {
+    // SAFETY: Any number is fine.
+    let millis = unsafe { bindings::jiffies64_to_msecs(jiffies.into()) };
+    Delta::from_millis(millis.try_into().unwrap_or(i64::MAX))
 }
 
 /// The functions of [`Operations`] as C calls them.
@@ -282,15 +291,16 @@ impl<T: Operations> Vtable<T> {
         // SAFETY: The block layer holds a reference to the request, whose memory belongs to the tag
         // set in any case. Somebody else may complete it now, and change the sector: reading that
         // is volatile, and any number is as good.
-        let (hctx, operation, sector) = unsafe {
+        let (hctx, operation, sector, timeout) = unsafe {
             (
                 (*rq).mq_hctx,
                 Operation::from_flags((&raw const (*rq).cmd_flags).read_volatile()),
                 Sectors((&raw const (*rq).__sector).read_volatile()),
+                duration((&raw const (*rq).timeout).read_volatile()),
             )
         };
         // SAFETY: This is a callback.
-        T::timed_out(unsafe { Self::queue(hctx) }, operation, sector);
+        T::timed_out(unsafe { Self::queue(hctx) }, operation, sector, timeout);
         bindings::blk_eh_timer_return_BLK_EH_RESET_TIMER
     }
 

@@ -33,6 +33,24 @@ statuses! {
     TIMEOUT = BLK_STS_TIMEOUT,
     /// There is no room on the device (`ENOSPC`).
     NO_SPACE = BLK_STS_NOSPC,
+    /// The path to the device failed (`ENOLINK`).
+    TRANSPORT = BLK_STS_TRANSPORT,
+    /// The device failed in a way that another path to it does not help against (`EREMOTEIO`).
+    TARGET = BLK_STS_TARGET,
+    /// Somebody else has reserved the device (`EBADE`).
+    RESERVATION_CONFLICT = BLK_STS_RESV_CONFLICT,
+    /// The medium is bad there (`ENODATA`).
+    MEDIUM = BLK_STS_MEDIUM,
+    /// What protects the data does not match it (`EILSEQ`).
+    PROTECTION = BLK_STS_PROTECTION,
+    /// It would have had to wait, and must not (`EAGAIN`).
+    AGAIN = BLK_STS_AGAIN,
+    /// The device is offline (`ENODEV`).
+    OFFLINE = BLK_STS_OFFLINE,
+    /// It took longer than it may (`ETIME`).
+    DURATION_LIMIT = BLK_STS_DURATION_LIMIT,
+    /// It makes no sense (`EINVAL`).
+    INVALID = BLK_STS_INVAL,
     /// Anything else that went wrong (`EIO`).
     IO_ERROR = BLK_STS_IOERR,
     /// Too many zones are open (`ETOOMANYREFS`).

@@ -3,12 +3,10 @@
 //! Zones: parts of a disk that have to be written from their start to their end.
 
 use super::{
-    disk::{
-        Disk,
-        DiskParams, //
-    },
+    disk::Disk,
     limits::OutOfRange,
-    operation::Sectors, //
+    operation::Sectors,
+    registration::DiskParams, //
 };
 use crate::{
     bindings,

@@ -364,7 +364,8 @@ impl AnyQueue {
         rcu::synchronize_rcu();
         let recycle: unsafe extern "C" fn(_, _) = recycle_callback;
         // SAFETY: The virtqueue exists: before it is deleted, `stop` waits for `life`. Nobody else
-        // uses the ring, since it is not live. `recycle_callback` gets tokens of this queue.
+        // uses the ring, since it is not live, but to read its size. `recycle_callback` gets tokens
+        // of this queue.
         let done = to_result(unsafe {
             match size {
                 Some(size) => {
@@ -583,8 +584,8 @@ impl<H: ?Sized + AnyHandler> QueueGuard<'_, H> {
         }
     }
 
-    /// Unlocks the queue, and does then what is to be done: notifies the device, once for all
-    /// buffers that were posted, or before it, tells that the queue is broken.
+    /// Unlocks the queue, and then notifies the device, once for all buffers that were posted. That
+    /// the queue is broken is told before it is unlocked; then nobody is notified.
     ///
     /// # Safety
     ///

@@ -107,7 +107,7 @@ impl<H: Handler> VirtQueue<H> {
 
     /// How many descriptors the ring has, or will have once the queue is live; 0 if there is no
     /// ring: before [`Device::find_vqs`](super::Device::find_vqs), while the device is frozen, and
-    /// after it broke or was removed.
+    /// after it was removed, or reset because it broke.
     ///
     /// Any context, but not in [`with`](Self::with) or a handler.
     ///

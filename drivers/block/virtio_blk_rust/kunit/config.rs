@@ -40,9 +40,18 @@ mod tests {
         for size in [1, 511, 4095] {
             refused(&disk(&[bit::SIZE_MAX]).size_max(size))?;
         }
+        let rig = Rig::with(&[])?;
+        let most = rig.io.info().max_segment_size;
+        drop(rig);
         // 0 is none.
-        for size in [0, 4096, u32::MAX] {
-            Rig::new(&disk(&[bit::SIZE_MAX]).size_max(size))?.works()?;
+        for (size, expected) in [(0, most), (4096, 4096), (8192, 8192), (u32::MAX, most)] {
+            let params = disk(&[bit::SIZE_MAX, bit::SEG_MAX])
+                .size_max(size)
+                .seg_max(8);
+            let rig = Rig::new(&params)?;
+            check_eq!(rig.io.info().max_segment_size, expected);
+            // The device would count longer segments as an error of the driver.
+            rig.works_again()?;
         }
         Ok(())
     }
@@ -180,6 +189,22 @@ mod tests {
         refused(&erase.clone().max_secure_erase_seg(0))?;
         refused(&erase.clone().secure_erase_sector_alignment(0))?;
         Rig::new(&erase)?.works()
+    }
+
+    #[test]
+    fn scrubbing_where_it_counts() -> Result {
+        use crate::config::scrub;
+
+        for modern in [true, false] {
+            for encrypted in [true, false] {
+                check!(!scrub(0, modern, encrypted));
+                check!(scrub(1, modern, encrypted));
+                check_eq!(scrub(2, modern, encrypted), !modern || encrypted);
+                // To be on the safe side.
+                check!(scrub(3, modern, encrypted));
+            }
+        }
+        Ok(())
     }
 
     /// The device as a whole refuses, or changes its mind all the time.

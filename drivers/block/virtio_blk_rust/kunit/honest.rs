@@ -248,6 +248,8 @@ mod tests {
         let info = rig.io.info();
         check_eq!(info.logical_block_size, 4096);
         check_eq!(info.physical_block_size, 8192);
+        check_eq!(info.alignment_offset, 4096);
+        check_eq!((info.io_min, info.io_opt), (8192, 32768));
         rig.works()
     }
 

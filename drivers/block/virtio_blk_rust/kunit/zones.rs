@@ -57,7 +57,7 @@ fn written(rig: &Rig, number: u64) -> Result<(u64, u8)> {
 fn append(rig: &Rig, number: u64, seed: usize) -> Result<Result<u64>> {
     let bio = rig.bio(Op::ZoneAppend, number * ZONE, PAGE)?;
     bio.fill(&pattern(PAGE, seed)?)?;
-    rig.io.submit(core::slice::from_ref(&bio))?;
+    bio.submit()?;
     Ok(ended(&bio)?.map(|()| bio.sector()))
 }
 

@@ -333,6 +333,12 @@ pub struct Info {
     pub max_segment_size: u32,
     /// Ranges in a discard, at most.
     pub max_discard_segments: u32,
+    /// Bytes from the start of a physical block to that of the disk.
+    pub alignment_offset: u32,
+    /// Bytes that are written without reading before.
+    pub io_min: u32,
+    /// Bytes that are best in a request.
+    pub io_opt: u32,
     /// Hardware queues.
     pub queues: u32,
     /// Requests per queue.
@@ -370,6 +376,9 @@ impl Io {
             max_segments: info.max_segments,
             max_segment_size: info.max_segment_size,
             max_discard_segments: info.max_discard_segments,
+            alignment_offset: info.alignment_offset,
+            io_min: info.io_min,
+            io_opt: info.io_opt,
             queues: info.queues,
             depth: info.depth,
             write_cache: info.write_cache,
@@ -561,6 +570,17 @@ pub struct Bio<'a> {
 unsafe impl Send for Bio<'_> {}
 
 impl Bio<'_> {
+    /// Submits it alone, see [`Io::submit`]. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it was submitted before.
+    pub fn submit(&self) -> Result {
+        let bio = self.bio.as_ptr();
+        // SAFETY: As in `Io::submit`.
+        to_result(unsafe { bindings::virtio_sim_bio_submit(&bio, 1) })
+    }
+
     /// Sets what is in its memory.
     ///
     /// # Errors
