@@ -41,6 +41,11 @@ const MOUNTS: &[Mount] = &[
         needed: false,
     },
     Mount {
+        kind: "configfs",
+        at: "/sys/kernel/config",
+        needed: false,
+    },
+    Mount {
         kind: "debugfs",
         at: "/sys/kernel/debug",
         needed: false,

@@ -153,7 +153,7 @@ const KUNIT: &[Accepted] = &[
 /// What may appear on the console of `scenario`.
 pub fn accepted(scenario: &str) -> &'static [Accepted] {
     match scenario {
-        "backend-dies" | "blk-backend-dies" => BACKEND_DIES,
+        "backend-dies" | "blk-backend-dies" | "blk-backend-restarts" => BACKEND_DIES,
         "kunit" => KUNIT,
         _ => &[],
     }

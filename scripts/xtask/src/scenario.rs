@@ -11,7 +11,10 @@ mod platform;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use blk::{blk, blk_backend_dies, blk_bounce, blk_of_lab, blk_power_cut, blk_speed};
+pub use blk::{
+    blk, blk_backend_dies, blk_backend_restarts, blk_bounce, blk_of_lab, blk_power_cut, blk_speed,
+    what_is_left,
+};
 pub use disk::Disk;
 pub use liar::{Liar, Lies};
 pub use platform::Platform;
@@ -112,6 +115,8 @@ pub struct Boot {
     pub power_cuts: Option<u64>,
     /// When that happens.
     pub cut: Option<Cut>,
+    /// What boots after it, on the same images, with the devices started anew.
+    pub next: Option<Box<Boot>>,
     pub limit: Duration,
 }
 
@@ -138,6 +143,7 @@ impl Boot {
             timed: false,
             power_cuts: None,
             cut: None,
+            next: None,
             limit: Duration::from_secs(seconds),
         }
     }

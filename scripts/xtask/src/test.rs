@@ -144,9 +144,11 @@ fn boots() -> Vec<Boot> {
     for platform in [Uml, UmlDebug, Qemu, QemuMmio] {
         boots.push(scenario::blk(platform));
     }
-    boots.push(scenario::blk_backend_dies(Uml));
-    boots.push(scenario::blk_backend_dies(UmlDebug));
-    boots.push(scenario::blk_power_cut(Uml));
+    for platform in [Uml, UmlDebug] {
+        boots.push(scenario::blk_backend_dies(platform));
+        boots.push(scenario::blk_backend_restarts(platform));
+        boots.push(scenario::blk_power_cut(platform));
+    }
     boots.push(scenario::blk_bounce(Qemu));
     boots.push(scenario::cost(Qemu, COST_BAR));
     boots.push(scenario::cost_blk(Qemu, BLK_COST_BAR));
@@ -157,6 +159,9 @@ fn boots() -> Vec<Boot> {
 
 fn with_driver(mut boot: Boot) -> Boot {
     if let Ok(driver) = std::env::var(DRIVER_ENV) {
+        if let Some(next) = &mut boot.next {
+            next.params.push(("driver", driver.clone()));
+        }
         boot.params.push(("driver", driver));
     }
     boot

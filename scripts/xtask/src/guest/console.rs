@@ -15,6 +15,7 @@ use protocol::hostile::Met;
 use protocol::{Event, Outcome};
 
 use super::disk::Claims;
+use crate::scenario::Boot;
 
 /// How a guest ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +55,13 @@ pub struct Transcript {
 }
 
 impl Transcript {
+    /// The boot that comes next, which is told what this one stored.
+    pub fn told_to(&self, next: &Boot) -> Boot {
+        let mut next = next.clone();
+        next.params.push(("stored", self.stored.to_string()));
+        next
+    }
+
     /// Of a guest that has not said anything yet.
     pub fn empty(log: &Path) -> Self {
         Self {

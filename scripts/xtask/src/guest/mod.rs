@@ -171,7 +171,12 @@ impl<'a> Lab<'a> {
         let mut transcript = self.watch(boot, &accel, Some(&stage), dir.path())?;
         let outcome = transcript.claims.judge(dir.path(), boot);
         transcript.outcomes.extend(outcome);
-        let entries = judge::judge(boot, &transcript);
+        let mut entries = judge::judge(boot, &transcript);
+        if let Some(next) = &boot.next {
+            let next = transcript.told_to(next);
+            let after = self.watch(&next, &accel, Some(&stage), dir.path())?;
+            entries.extend(judge::judge(&next, &after));
+        }
         let entries = self.conclude(entries, stage, &transcript.log);
         Ok((entries, transcript))
     }

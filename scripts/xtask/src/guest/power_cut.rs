@@ -13,7 +13,7 @@ use super::accel::Accel;
 use super::console::{End, Transcript};
 use super::{disk, judge, temporary, write_log, Lab};
 use crate::report::Entry;
-use crate::scenario::{Boot, Disk};
+use crate::scenario::{self, Boot};
 use crate::ui::Stage;
 
 /// When to cut the power.
@@ -77,16 +77,7 @@ fn one(lab: &Lab, boot: &Boot, accel: &Accel, stage: &Stage, seed: u64) -> Resul
         seed,
     )?;
     ensure!(replayed.flushes > 0, "the disk was never asked to flush");
-    let next = Boot {
-        scenario: "blk-after-power-cut",
-        params: vec![("stored", transcript.stored.to_string())],
-        checks: vec!["power-cut.mount", "power-cut.files", "power-cut.fsck"],
-        disks: vec![Disk {
-            logged: false,
-            ..boot.disks[0].clone()
-        }],
-        ..boot.clone()
-    };
+    let next = transcript.told_to(&scenario::what_is_left(boot));
     let after = lab.watch(&next, accel, Some(stage), dir.path())?;
     let bad = judge::judge(&next, &after)
         .into_iter()

@@ -29,6 +29,7 @@ const BACKEND: &[&str] = &[
     "write-zeroes",
     "resize",
     "ext4",
+    "null",
     "cycles",
     "suspend",
     "reload",
@@ -130,6 +131,41 @@ pub fn blk_backend_dies(platform: Platform) -> Boot {
             "backend-dies.kernel-log",
         ],
         ..Boot::new(platform, "blk-backend-dies", 120)
+    }
+}
+
+/// The back end is killed under a file system, and started again.
+pub fn blk_backend_restarts(platform: Platform) -> Boot {
+    let boot = Boot {
+        disks: vec![Disk::new(KIB[SCRATCH])],
+        checks: vec![
+            "backend-restarts.load",
+            "backend-restarts.unbind",
+            "backend-restarts.kernel-log",
+        ],
+        ..Boot::new(platform, "blk-backend-restarts", 120)
+    };
+    Boot {
+        next: Some(Box::new(what_is_left(&boot))),
+        ..boot
+    }
+}
+
+/// A look at the disk on which another boot synced files.
+pub fn what_is_left(of: &Boot) -> Boot {
+    Boot {
+        disks: vec![Disk {
+            logged: false,
+            ..of.disks[0].clone()
+        }],
+        checks: vec![
+            "what-is-left.mount",
+            "what-is-left.files",
+            "what-is-left.fsck",
+            "what-is-left.kernel-log",
+        ],
+        params: of.params.clone(),
+        ..Boot::new(of.platform, "blk-what-is-left", 120)
     }
 }
 

@@ -54,7 +54,8 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn unbind(disk: Bound, mut load: Program) -> Result<Measured> {
+/// Whatever comes first.
+pub fn unbind_or_see_it_go(disk: &Bound) -> Result<()> {
     let device = &disk.device;
     until(END, "the disk to be gone", || {
         if !device.exists() {
@@ -66,7 +67,11 @@ fn unbind(disk: Bound, mut load: Program) -> Result<Measured> {
             // The transport noticed in this moment, and takes the device away.
             Err(_) => Ok(None),
         }
-    })?;
+    })
+}
+
+fn unbind(disk: Bound, mut load: Program) -> Result<Measured> {
+    unbind_or_see_it_go(&disk)?;
     let (status, took) = load.ended(END)?;
     ensure!(!status.success(), "fio saw no error");
     let detail = format!("unbound, and fio {}", load.told(status));

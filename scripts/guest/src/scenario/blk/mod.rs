@@ -10,9 +10,10 @@ mod cache;
 mod data;
 mod file_system;
 mod lifecycle;
-pub mod power_cut;
+mod null;
 mod resize;
 pub mod speed;
+pub mod synced_files;
 mod verify;
 
 use anyhow::Result;
@@ -38,6 +39,9 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
         if kind.is_known() {
             report.check(name, || file_system::run(driver, kind));
         }
+    }
+    if null::exists() {
+        report.check("null", null::run);
     }
     lifecycle::run(params, report)?;
     leaks::run(report);

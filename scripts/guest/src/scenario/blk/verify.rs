@@ -20,6 +20,7 @@ use crate::report::{Measured, Report, Skip};
 
 const DIRECT: &str = include_str!("../../../jobs/verify-direct.fio");
 const BUFFERED: &str = include_str!("../../../jobs/verify-buffered.fio");
+const QUEUES: &str = include_str!("../../../jobs/verify-queues.fio");
 const POLLED: &str = include_str!("../../../jobs/polled.fio");
 
 /// Of a job with two parts of a disk.
@@ -113,10 +114,16 @@ fn queues(driver: &str) -> Result<Measured> {
                 ensure!(after > before, "{name} was never used: {after} interrupts");
             }
         }
+        if number == SCRATCH {
+            check_with_fio(&disk, QUEUES)?;
+        }
         seen.push(format!("{} of {offered} in use", count));
         disk.unbind(LIMIT)?;
     }
-    let detail = format!("{cpus} CPUs; {}", seen.join(", "));
+    let detail = format!(
+        "{cpus} CPUs; {}; fio over all: crc32c right",
+        seen.join(", ")
+    );
     Ok(Measured::new(seen.len() as f64, "disks", detail))
 }
 
@@ -173,7 +180,10 @@ fn packed(driver: &str) -> Result<Measured> {
     // The first part was written to before.
     let (at, len) = ((KIB[PACKED] - 1024) << 10, 1 << 20);
     disk.holds(Cache::Direct, host_seed(PACKED), at, len)?;
-    check_with_fio_on_half(&disk)?;
+    for (job, parts) in [(DIRECT, 2), (QUEUES, 4)] {
+        drop_caches()?;
+        fio(job, &disk, KIB[PACKED] / 2 / parts, FIO_LIMIT)?.succeeds(FIO_LIMIT)?;
+    }
     disk.holds(Cache::Buffered, host_seed(PACKED), at, len)?;
     disk.unbind(LIMIT)?;
     Ok(Measured::new(
@@ -183,15 +193,15 @@ fn packed(driver: &str) -> Result<Measured> {
     ))
 }
 
-fn check_with_fio_on_half(disk: &Bound) -> Result<()> {
-    let kib = KIB[PACKED] / 4;
-    fio(DIRECT, disk, kib, FIO_LIMIT)?.succeeds(FIO_LIMIT)
-}
-
 /// Some of the queues without interrupts, by a parameter of the module.
 fn polled(driver: &str) -> Result<Measured> {
     with_parameter(driver, "poll_queues=2", || {
         let disk = Bound::new(SCRATCH, driver)?;
+        let interrupting = interrupts(&disk)?;
+        ensure!(
+            interrupting.len() == 2,
+            "interrupts of queues: {interrupting:?}"
+        );
         check_with_fio(&disk, POLLED)?;
         disk.unbind(LIMIT)
     })?;

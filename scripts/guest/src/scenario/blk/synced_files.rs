@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A file system with a journal under load, until the host cuts the power; and
-//! what is left of it in the next boot. What was synced must be there.
+//! A file system with a journal under load, until the host cuts the power or ends
+//! the back end; and what is left of it in the next boot. What was synced must be
+//! there.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use protocol::disk::{fill, first_difference, Random, SECTOR};
 use protocol::Event;
 
+use super::backend_dies::unbind_or_see_it_go;
 use super::cache::WRITE_BACK;
 use super::file_system::{self, FileSystem, AT};
-use crate::bounded::within;
-use crate::bus;
-use crate::bus::LIMIT;
+use crate::bounded::{until, within};
+use crate::bus::{self, LIMIT};
 use crate::disk::{Bound, IO_LIMIT};
 use crate::module;
 use crate::params::Params;
@@ -26,34 +31,84 @@ use crate::say;
 const FILES: u64 = 20_000;
 /// How many the load keeps that nobody syncs.
 const NOISE: u64 = 40;
+/// Before the back end is ended, and how long that may take.
+const ENOUGH: u64 = 40;
+const FLOW: Duration = Duration::from_secs(60);
 
-pub fn load(params: &Params, report: &mut Report) -> Result<()> {
+pub fn until_power_is_cut(params: &Params, report: &mut Report) -> Result<()> {
     let disk = bind(params)?;
     report.check("load", || {
-        // The storage daemon claims to have no cache, until it is told to.
-        if disk.read_attribute("cache_type")? != WRITE_BACK {
-            disk.write_attribute("cache_type", WRITE_BACK)?;
-        }
-        FileSystem::Ext4.make(&disk)?;
-        FileSystem::Ext4.mount(&disk)?;
-        std::thread::spawn(make_noise);
-        for number in 0..FILES {
-            store(number).with_context(|| format!("file {number}"))?;
-            say::event(&Event::Stored { count: number + 1 });
-        }
+        make(&disk)?;
+        store_all(&AtomicU64::new(0))?;
         bail!("nobody cut the power");
     });
     Ok(())
 }
 
-pub fn after(params: &Params, report: &mut Report) -> Result<()> {
+pub fn until_backend_dies(params: &Params, report: &mut Report) -> Result<()> {
+    let disk = bind(params)?;
+    let mut left = None;
+    report.check("backend-restarts.load", || {
+        make(&disk)?;
+        let stored = Arc::new(AtomicU64::new(0));
+        let storing = thread::spawn({
+            let stored = stored.clone();
+            move || store_all(&stored)
+        });
+        let stored = until(FLOW, "files to be synced", || {
+            ensure!(!storing.is_finished(), "a file could not be synced");
+            let stored = stored.load(Ordering::Relaxed);
+            Ok((stored >= ENOUGH).then_some(stored))
+        })?;
+        say::await_host(protocol::KILL_BACKEND);
+        left = Some(storing);
+        let detail = "synced one after the other, and some that nobody syncs";
+        Ok(Measured::new(stored as f64, "files", detail))
+    });
+    report.check("backend-restarts.unbind", || {
+        let storing = left.context("nobody wrote")?;
+        unbind_or_see_it_go(&disk)?;
+        let storing = move || Ok(storing.join());
+        let Ok(Err(error)) = within(LIMIT, "syncing a file", storing)? else {
+            bail!("nobody saw an error");
+        };
+        let detail = format!("unbound, and then: {error:#}");
+        Ok(Measured::new(1.0, "devices", detail))
+    });
+    Ok(())
+}
+
+/// A file system, and the files in it that nobody syncs.
+fn make(disk: &Bound) -> Result<()> {
+    // The storage daemon claims to have no cache, until it is told to.
+    if disk.read_attribute("cache_type")? != WRITE_BACK {
+        disk.write_attribute("cache_type", WRITE_BACK)?;
+    }
+    FileSystem::Ext4.make(disk)?;
+    FileSystem::Ext4.mount(disk)?;
+    thread::spawn(make_noise);
+    Ok(())
+}
+
+/// Stores all files, and tells the host and `stored` of each that is there for
+/// good.
+fn store_all(stored: &AtomicU64) -> Result<()> {
+    for number in 0..FILES {
+        store(number).with_context(|| format!("file {number}"))?;
+        say::event(&Event::Stored { count: number + 1 });
+        stored.store(number + 1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+pub fn what_is_left(params: &Params, report: &mut Report) -> Result<()> {
     let stored = params.number("stored", 0)?;
     let disk = bind(params)?;
-    report.check("power-cut.mount", || {
+    report.check("what-is-left.mount", || {
         FileSystem::Ext4.mount(&disk)?;
         Ok(Measured::new(1.0, "times", "the journal was recovered"))
     });
-    report.check("power-cut.files", || {
+    report.check("what-is-left.files", || {
         within(IO_LIMIT, "reading the files", move || {
             (0..stored).try_for_each(|number| {
                 check(number).with_context(|| format!("of {stored} files that were synced"))
@@ -65,7 +120,7 @@ pub fn after(params: &Params, report: &mut Report) -> Result<()> {
             "that were synced are there",
         ))
     });
-    report.check("power-cut.fsck", || {
+    report.check("what-is-left.fsck", || {
         file_system::unmount_it()?;
         FileSystem::Ext4.is_clean(&disk)?;
         disk.unbind(LIMIT)?;
@@ -135,6 +190,6 @@ fn make_noise() {
         let _ = fs::write(path(number), content(number));
         let _ = fs::rename(path(number), path(number + 7));
         let _ = fs::remove_file(path(number + 11));
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
