@@ -76,6 +76,8 @@ pub fn check(
     let mut results = Vec::new();
     let all = list(&patches)?;
     results.push(applied(&patches, &all)?);
+    stage.message("applying each topic on what it needs");
+    results.push(applied_alone(&patches)?);
     stage.message("comparing the end with the assembled tree");
     results.push(whole::equality(
         ctx,
@@ -183,6 +185,33 @@ fn applied(patches: &Patches, all: &[Patch]) -> Result<Entry> {
         all.len() as f64,
         "patches",
         "no fuzz, no complaint about white space",
+    ))
+}
+
+/// Whether each topic applies on the topics that it says it needs, and no others.
+fn applied_alone(patches: &Patches) -> Result<Entry> {
+    let entry = Entry::new(format!("{NAME}.alone"));
+    let series = &patches.series;
+    let threads = || series.topics.iter().zip(&patches.threads);
+    for (topic, _) in threads() {
+        let needed = patches::needed(&topic.name, &series.declared);
+        let maintainer = Maintainer::new(&series.repository, &series.identity, series.tip())?;
+        let wanted = |name: &str| name == topic.name || needed.contains(name);
+        let mails = threads()
+            .filter(|(other, _)| wanted(&other.name))
+            .flat_map(|(_, thread)| &thread.files[1..]);
+        for mail in mails {
+            if let Some(error) = maintainer.apply(mail) {
+                let why = format!("{} does not apply on what it needs alone", topic.name);
+                let lines = error.lines().map(str::to_owned).collect();
+                return Ok(entry.fail(why).excerpt(lines));
+            }
+        }
+    }
+    Ok(entry.pass(
+        series.topics.len() as f64,
+        "topics",
+        "each applies on the topics that it needs alone",
     ))
 }
 

@@ -6,6 +6,7 @@ mod cover;
 mod mail;
 mod recipients;
 mod results;
+mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,11 @@ use crate::doctor::{self, Need};
 use crate::report::{Entry, Report};
 use crate::series::{self, isolated_git, Options, Series, Topic, TopicCommits};
 use crate::source::{self, Source};
+pub use cover::needed;
+use cover::Cover;
 use mail::Mail;
+use recipients::Recipients;
+use results::Kept;
 
 /// What `make patches` is asked for.
 #[derive(clap::Args, Debug)]
@@ -60,6 +65,8 @@ pub struct Patches {
     pub series: Series,
     pub dir: PathBuf,
     pub threads: Vec<Thread>,
+    /// Whether a cover letter lacks a measurement.
+    lacks_results: bool,
 }
 
 /// The command `patches`.
@@ -68,6 +75,7 @@ pub fn run(ctx: &Context, posting: &Posting) -> Result<()> {
     doctor::ensure(ctx, &[Need::Source])?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
+    let has_new_results = results::update(ctx)?;
     let patches = make(ctx, &source, &tree, posting, &ctx.out.join("patches"))?;
     let seconds = started.elapsed().as_secs_f64();
     let mut results: Vec<_> = patches
@@ -87,6 +95,10 @@ pub fn run(ctx: &Context, posting: &Posting) -> Result<()> {
     let release = &source.kernel_version;
     Report::new("patches", release, &source, Vec::new(), &results).write(ctx)?;
     conclude(ctx, posting, &patches);
+    if has_new_results {
+        let note = format!("{} has what was measured since: commit it.", results::FILE);
+        ctx.ui.print(&note);
+    }
     Ok(())
 }
 
@@ -116,31 +128,43 @@ pub fn make(
         Some(since) => Some(earlier(ctx, source, since, posting)?),
         None => None,
     };
-    let stage = ctx.ui.stage("patches");
-    if out.exists() {
-        fs::remove_dir_all(out).with_context(|| out.display().to_string())?;
+    let maker = Maker {
+        posting,
+        series: &series,
+        source,
+    };
+    if let (Some(before), Some(since)) = (&before, &posting.since) {
+        maker.check_changes(before, since)?;
     }
-    let mut threads = Vec::new();
-    for (topic, declared) in series.topics.iter().zip(&series.declared) {
-        stage.message(&topic.name);
-        let before = before
-            .as_ref()
-            .and_then(|before| before.iter().find(|old| old.name == topic.name));
-        let maker = Maker {
-            ctx,
-            posting,
-            series: &series,
-            source,
-            tree: &tree.dir,
-        };
-        threads.push(maker.thread(&out.join(&topic.name), topic, declared, before)?);
-    }
-    stage.finish(&out.display().to_string());
+    let covers = maker.covers(&results::read(&ctx.repo))?;
+    let lacks_results = lacks_results(&covers, posting)?;
+    let threads = maker.threads(ctx, &tree.dir, before.as_deref(), &covers, out)?;
     Ok(Patches {
         series,
         dir: out.to_owned(),
         threads,
+        lacks_results,
     })
+}
+
+/// Whether a cover letter quotes what was not measured, which nobody signs off.
+fn lacks_results(covers: &[String], posting: &Posting) -> Result<bool> {
+    let lacks = covers.iter().any(|cover| cover.contains(tables::NONE));
+    if lacks && posting.signoff {
+        bail_help!(
+            "SIGNOFF=1: a cover letter quotes what was not measured",
+            "`make run` and `make test` measure it; the letters made without SIGNOFF=1 show where"
+        );
+    }
+    Ok(lacks)
+}
+
+/// What a topic was in an earlier posting, if it was there.
+fn earlier_topic<'a>(
+    before: Option<&'a [TopicCommits]>,
+    topic: &TopicCommits,
+) -> Option<&'a TopicCommits> {
+    before?.iter().find(|old| old.name == topic.name)
 }
 
 /// The series as it was at another commit of this checkout.
@@ -191,54 +215,134 @@ fn earlier(
 }
 
 struct Maker<'a> {
-    ctx: &'a Context,
     posting: &'a Posting,
     series: &'a Series,
     source: &'a Source,
-    tree: &'a Path,
 }
 
 impl Maker<'_> {
-    fn thread(
+    /// What changed since the posting before has to be said.
+    fn check_changes(&self, before: &[TopicCommits], since: &str) -> Result<()> {
+        let posting = format!("v{}", self.posting.version);
+        let silent = silent(&self.series.declared, &posting, |name| {
+            let topic = self.series.topics.iter().find(|topic| topic.name == name);
+            topic.map_or(Ok(false), |topic| {
+                self.differs(topic, earlier_topic(Some(before), topic))
+            })
+        })?;
+        if silent.is_empty() {
+            return Ok(());
+        }
+        bail_help!(
+            format!(
+                "nothing says how these topics changed since {since}: {}",
+                silent.join(", ")
+            ),
+            format!(
+                "say it in {}/NAME.toml, under [changes]: {posting} = '...'",
+                series::DIR
+            )
+        )
+    }
+
+    /// Whether a topic has other patches than before, or other messages.
+    fn differs(&self, topic: &TopicCommits, before: Option<&TopicCommits>) -> Result<bool> {
+        let Some(before) = before else {
+            return Ok(true);
+        };
+        let repository = &self.series.repository;
+        let [old, new] = [before, topic].map(|topic| format!("{}..{}", topic.base, topic.tip()));
+        let pairs = repository.git(&["range-diff", "--no-color", "--no-patch", &old, &new])?;
+        Ok(has_differences(&pairs))
+    }
+
+    /// The text of each cover letter.
+    fn covers(&self, kept: &[Kept]) -> Result<Vec<String>> {
+        let declared = self.series.declared.iter();
+        declared.map(|topic| self.cover(topic).text(kept)).collect()
+    }
+
+    fn cover<'a>(&'a self, topic: &'a Topic) -> Cover<'a> {
+        Cover {
+            series: self.series,
+            source: self.source,
+            topic,
+            version: self.posting.version,
+        }
+    }
+
+    /// Writes all mails, in the place of those that were there.
+    fn threads(
         &self,
-        dir: &Path,
-        topic: &TopicCommits,
-        declared: &Topic,
-        before: Option<&TopicCommits>,
-    ) -> Result<Thread> {
-        let files = self.format(dir, topic, before)?;
-        let mut mails: Vec<_> = files
+        ctx: &Context,
+        tree: &Path,
+        before: Option<&[TopicCommits]>,
+        covers: &[String],
+        out: &Path,
+    ) -> Result<Vec<Thread>> {
+        let stage = ctx.ui.stage("patches");
+        if out.exists() {
+            fs::remove_dir_all(out).with_context(|| out.display().to_string())?;
+        }
+        let mut threads = Vec::new();
+        for topic in &self.series.topics {
+            stage.message(&topic.name);
+            let dir = out.join(&topic.name);
+            threads.push(Thread {
+                name: topic.name.clone(),
+                files: self.format(&dir, topic, earlier_topic(before, topic))?,
+                dir,
+            });
+        }
+        stage.message("get_maintainer.pl");
+        let requests = threads.iter().zip(&self.series.declared);
+        let requests: Vec<_> = requests
+            .map(|(thread, declared)| recipients::Request {
+                patches: &thread.files[1..],
+                also: &declared.also_ask,
+            })
+            .collect();
+        let recipients = recipients::of(ctx, tree, &requests)?;
+        for (number, thread) in threads.iter().enumerate() {
+            self.complete(number, thread, &covers[number], &recipients[number])?;
+        }
+        stage.finish(&out.display().to_string());
+        Ok(threads)
+    }
+
+    /// Puts into the mails what git does not know.
+    fn complete(
+        &self,
+        number: usize,
+        thread: &Thread,
+        cover: &str,
+        recipients: &[Recipients],
+    ) -> Result<()> {
+        let (topic, declared) = (&self.series.topics[number], &self.series.declared[number]);
+        let mut mails: Vec<_> = thread
+            .files
             .iter()
             .map(|path| Mail::read(path))
             .collect::<Result<_>>()?;
-        let recipients = recipients::of(self.tree, &files[1..], &declared.also_ask)?;
         // git names a cover letter by the second in which it was made.
         let (plain, unique) = ("<cover.", format!("<cover.{}.", topic.name));
         mails
             .iter_mut()
             .for_each(|mail| mail.rename_thread(plain, &unique));
-        for (mail, recipients) in mails[1..].iter_mut().zip(&recipients) {
+        for (mail, recipients) in mails[1..].iter_mut().zip(recipients) {
             mail.address(recipients);
         }
-        let cover = cover::Cover {
-            ctx: self.ctx,
-            series: self.series,
-            source: self.source,
-            topic: declared,
-            version: self.posting.version,
-        };
+        let base = self
+            .cover(declared)
+            .base(topic, &mails[0].prerequisites())?;
+        mails[0].replace_base(&base);
         mails[0].replace("*** SUBJECT HERE ***", &declared.subject);
-        mails[0].replace("*** BLURB HERE ***", &cover.text()?);
-        mails[0].replace_base(&cover.base(topic)?);
-        mails[0].address(&recipients::union(&recipients));
-        for (mail, path) in mails.iter().zip(&files) {
+        mails[0].replace("*** BLURB HERE ***", cover);
+        mails[0].address(&recipients::union(recipients));
+        for (mail, path) in mails.iter().zip(&thread.files) {
             mail.write(path)?;
         }
-        Ok(Thread {
-            name: topic.name.clone(),
-            dir: dir.to_owned(),
-            files,
-        })
+        Ok(())
     }
 
     /// Lets git write the files, the cover letter first.
@@ -255,6 +359,8 @@ impl Maker<'_> {
             .command()
             .args(["-c", &format!("user.name={}", identity.name)])
             .args(["-c", &format!("user.email={}", identity.email)])
+            // Unlike the option, this is for the ids of the patches before, too.
+            .args(["-c", "diff.algorithm=histogram"])
             .args([
                 "format-patch",
                 "--quiet",
@@ -264,7 +370,6 @@ impl Maker<'_> {
             ])
             .args([
                 "--no-signature",
-                "--diff-algorithm=histogram",
                 "--stat=72",
                 "--cover-from-description=none",
             ])
@@ -311,12 +416,86 @@ fn conclude(ctx: &Context, posting: &Posting, patches: &Patches) {
         ctx.ui
             .print("The submitter is a placeholder: set user.name and user.email in git.");
     }
-    if !results::are_there(ctx) {
+    if patches.lacks_results {
         ctx.ui
             .print("The cover letters lack measurements: `make run` and `make test` take them.");
     }
     if posting.version > 1 && posting.since.is_none() {
-        ctx.ui
-            .print("No range-diff: SINCE= names the commit that was posted before.");
+        ctx.ui.print(
+            "No range-diff, and where [changes] tell nothing nobody knows if that is right: \
+             SINCE= names the commit that was posted before.",
+        );
+    }
+}
+
+/// The topics that differ from what they were, and do not say how.
+fn silent<'a>(
+    declared: &'a [Topic],
+    posting: &str,
+    differs: impl Fn(&str) -> Result<bool>,
+) -> Result<Vec<&'a str>> {
+    let mut silent = Vec::new();
+    for topic in declared {
+        if !topic.changes.contains_key(posting) && differs(&topic.name)? {
+            silent.push(topic.name.as_str());
+        }
+    }
+    Ok(silent)
+}
+
+/// Whether `git range-diff`, of which these are the pairs, found any.
+fn has_differences(pairs: &str) -> bool {
+    // Such as `1:  ab12 = 1:  cd34 subject`.
+    let is_same = |line: &str| line.split_whitespace().nth(2) == Some("=");
+    !pairs.lines().all(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_complete_letters_are_signed_off() {
+        let posting = |signoff| Posting {
+            signoff,
+            ..Posting::default()
+        };
+        let complete = ["text".to_owned()];
+        let lacking = ["text".to_owned(), format!("a {}: b)", tables::NONE)];
+        assert!(!lacks_results(&complete, &posting(true)).unwrap());
+        assert!(lacks_results(&lacking, &posting(false)).unwrap());
+        assert!(lacks_results(&lacking, &posting(true)).is_err());
+    }
+
+    #[test]
+    fn a_topic_that_differs_says_how() {
+        let topic = |name: &str, changes: &str| Topic {
+            name: name.into(),
+            ..toml::from_str(&format!(
+                "subject = 's'\ncover = 'c'\npatch = []\n{changes}"
+            ))
+            .unwrap()
+        };
+        let declared = [
+            topic("same", ""),
+            topic("said", "[changes]\nv2 = '- a'"),
+            topic("of another posting", "[changes]\nv3 = '- a'"),
+            topic("not said", ""),
+        ];
+        let silent = silent(&declared, "v2", |name| Ok(name != "same")).unwrap();
+        assert_eq!(silent, ["of another posting", "not said"]);
+    }
+
+    #[test]
+    fn differences_are_read_from_the_pairs() {
+        let same = "1:  ab12 = 1:  cd34 a: b = c\n10:  ab13 = 10:  cd35 a: d\n";
+        assert!(!has_differences(same));
+        for pair in [
+            "2:  ab12 ! 2:  cd34 a = b",
+            "-:  ---- > 2:  cd34 a: b",
+            "2:  ab12 < -:  ---- a: b",
+        ] {
+            assert!(has_differences(&format!("{same}{pair}\n")), "{pair}");
+        }
     }
 }

@@ -64,7 +64,7 @@ pub fn make(ctx: &Context, repo: &Path, source: &Source, options: Options) -> Re
     let declared = declaration::read(repo)?;
     let listing = of_source(source)?;
     let steps = cut::cut(repo, source, &listing, &declared)?;
-    let identity = Identity::of(repo);
+    let identity = Identity::of(&ctx.repo);
     let repository = Repository::ensure(ctx, source, &listing, &stage)?;
     stage.message("committing");
     let topics = repository.commit(&steps, &identity, options)?;

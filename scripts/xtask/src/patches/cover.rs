@@ -2,15 +2,16 @@
 
 //! The cover letter of a topic.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
 
-use super::results;
-use crate::context::Context;
+use anyhow::{ensure, Result};
+
+use super::results::Kept;
+use super::tables;
 use crate::series::{Series, Topic, TopicCommits};
 use crate::source::Source;
 
 pub struct Cover<'a> {
-    pub ctx: &'a Context,
     pub series: &'a Series,
     pub source: &'a Source,
     pub topic: &'a Topic,
@@ -19,23 +20,45 @@ pub struct Cover<'a> {
 
 impl Cover<'_> {
     /// What is between the greeting and the list of patches.
-    pub fn text(&self) -> Result<String> {
-        let mut text = self.topic.cover.trim().to_owned();
-        for (placeholder, table) in results::tables(self.ctx) {
-            text = text.replace(placeholder, table.trim_end());
-        }
+    pub fn text(&self, kept: &[Kept]) -> Result<String> {
+        let mut text = tables::fill(self.topic.cover.trim(), kept)?;
         text += &self.dependencies();
         text += &changelog(self.topic, self.version);
         Ok(text)
     }
 
+    /// What the patches go on: a commit that others have, or what it is, and the
+    /// patches of the topics that this one needs. Of `before`, the ids of all
+    /// patches before this topic, these are some.
+    pub fn base(&self, topic: &TopicCommits, before: &[String]) -> Result<String> {
+        let repository = &self.series.repository;
+        let base = &repository.base;
+        let earlier = self.series.topics.iter();
+        let earlier = earlier.take_while(|other| other.name != topic.name);
+        let topics: Vec<_> = earlier
+            .flat_map(|other| other.commits.iter().map(|_| other.name.as_str()))
+            .collect();
+        let needed = needed(&self.topic.name, &self.series.declared);
+        let ids = of_topics(&topics, &needed, before)?;
+        if repository.base_is_public {
+            return Ok(format!("base-commit: {base}\n{ids}"));
+        }
+        let tree = repository.git(&["rev-parse", &format!("{base}^{{tree}}")])?;
+        let what = format!(
+            "The base is the source of Linux {} in {}, whose git tree is",
+            self.source.kernel_version, self.source.package
+        );
+        let mut text = format!("{}base-tree: {}\n", tables::words(&what), tree.trim());
+        if !ids.is_empty() {
+            text += "and the patches of the topics that this one needs:\n";
+        }
+        Ok(text + &ids)
+    }
+
     fn dependencies(&self) -> String {
         let needs = self.topic.needs.iter().map(|(name, why)| {
-            let subject = self
-                .series
-                .declared(name)
-                .map_or("", |topic| &topic.subject);
-            format!("  \"{subject}\":\n  {why}\n")
+            let need = self.series.declared(name);
+            dependency(need.map_or("", |topic| &topic.subject), why)
         });
         let needs: Vec<_> = needs.collect();
         match needs.is_empty() {
@@ -46,26 +69,40 @@ impl Cover<'_> {
             ),
         }
     }
+}
 
-    /// What stands for the base: a commit that others have, or what it is.
-    pub fn base(&self, topic: &TopicCommits) -> Result<String> {
-        let repository = &self.series.repository;
-        let base = &repository.base;
-        if repository.base_is_public {
-            return Ok(format!("base-commit: {base}"));
+/// The names of the topics that one needs, and of those that these need.
+pub fn needed<'a>(name: &str, declared: &'a [Topic]) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![name];
+    while let Some(name) = open.pop() {
+        let topic = declared.iter().find(|topic| topic.name == name);
+        for need in topic.into_iter().flat_map(|topic| topic.needs.keys()) {
+            if found.insert(need.as_str()) {
+                open.push(need);
+            }
         }
-        let tree = repository.git(&["rev-parse", &format!("{base}^{{tree}}")])?;
-        let mut text = format!(
-            "The base is the source of Linux {} in {}, whose git tree is\nbase-tree: {}",
-            self.source.kernel_version,
-            self.source.package,
-            tree.trim()
-        );
-        if topic.base != *base {
-            text += "\nand the patches of the topics before this one:";
-        }
-        Ok(text)
     }
+    found
+}
+
+/// The lines that are of patches of the topics in `needed`. `ids` has one line
+/// for each patch, `topics` the name of its topic.
+fn of_topics(topics: &[&str], needed: &BTreeSet<&str>, ids: &[String]) -> Result<String> {
+    ensure!(
+        topics.len() == ids.len(),
+        "git names {} patches before this topic, and there are {}",
+        ids.len(),
+        topics.len()
+    );
+    let wanted = topics.iter().zip(ids);
+    let wanted = wanted.filter(|(topic, _)| needed.contains(*topic));
+    Ok(wanted.map(|(_, id)| format!("{id}\n")).collect())
+}
+
+fn dependency(subject: &str, why: &str) -> String {
+    let lines = tables::words(&format!("\"{subject}\":")) + &tables::words(why);
+    tables::indented(&lines)
 }
 
 /// What changed since each earlier posting, the latest first.
@@ -83,15 +120,55 @@ fn changelog(topic: &Topic, version: u32) -> String {
 mod tests {
     use super::*;
 
+    fn topic(name: &str, rest: &str) -> Topic {
+        let text = format!("subject = 'the {name}'\ncover = 'c'\npatch = []\n{rest}");
+        Topic {
+            name: name.into(),
+            ..toml::from_str(&text).unwrap()
+        }
+    }
+
     #[test]
     fn changes_are_told_from_the_second_posting_on() {
-        let topic: Topic =
-            toml::from_str("subject = 's'\ncover = 'c'\npatch = []\n[changes]\nv2 = '- a'\n")
-                .unwrap();
+        let topic = topic("a", "[changes]\nv2 = '- a'\n");
         assert_eq!(changelog(&topic, 1), "");
         assert_eq!(
             changelog(&topic, 3),
             "\n\nChanges in v3:\nNo change.\n\nChanges in v2:\n- a"
         );
+    }
+
+    #[test]
+    fn what_a_topic_needs_needs_others() {
+        let declared = [
+            topic("10-a", ""),
+            topic("20-b", ""),
+            topic("30-c", "[needs]\n10-a = 'w'"),
+            topic("40-d", "[needs]\n30-c = 'w'"),
+        ];
+        assert_eq!(needed("40-d", &declared), ["10-a", "30-c"].into());
+        assert_eq!(needed("20-b", &declared), [].into());
+    }
+
+    #[test]
+    fn only_patches_of_needed_topics_are_prerequisites() {
+        let topics = ["10-a", "20-b", "20-b", "30-c"];
+        let ids = ["1", "2", "3", "4"].map(str::to_owned);
+        let lines = |needed: &[&str], ids: &[String]| {
+            of_topics(&topics, &needed.iter().copied().collect(), ids)
+        };
+        assert_eq!(lines(&["10-a", "30-c"], &ids).unwrap(), "1\n4\n");
+        assert_eq!(lines(&["20-b"], &ids).unwrap(), "2\n3\n");
+        assert_eq!(lines(&[], &ids).unwrap(), "");
+        assert!(lines(&["10-a"], &ids[1..]).is_err());
+    }
+
+    #[test]
+    fn dependencies_fit_in_a_mail() {
+        let long = "word ".repeat(20);
+        let text = dependency(long.trim(), &long);
+        assert!(text.starts_with("  \"word word"), "{text}");
+        assert!(text.contains("word\":\n  word"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 75), "{text}");
     }
 }

@@ -3,12 +3,16 @@
 //! One mail, as `git format-patch` wrote it.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::recipients::Recipients;
 use crate::stamp::write_atomically;
+
+const BASE: &str = "base-commit: ";
+const PREREQUISITE: &str = "prerequisite-patch-id: ";
 
 pub struct Mail {
     text: String,
@@ -35,12 +39,29 @@ impl Mail {
         self.text.replace_range(..end, &header);
     }
 
-    /// Replaces the name of the base: ours is a commit that only we have.
+    /// The lines that name the patches before these, the first one first.
+    pub fn prerequisites(&self) -> Vec<String> {
+        let base = self.base().map(|base| &self.text[base]);
+        let lines = base.into_iter().flat_map(str::lines);
+        let ids = lines.filter(|line| line.starts_with(PREREQUISITE));
+        ids.map(str::to_owned).collect()
+    }
+
+    /// Replaces what git says of the base: ours is a commit that only we have.
     pub fn replace_base(&mut self, base: &str) {
-        let is_base = |line: &&str| line.starts_with("base-commit: ");
-        if let Some(line) = self.text.lines().find(is_base).map(str::to_owned) {
-            self.text = self.text.replacen(&line, base, 1);
+        if let Some(place) = self.base() {
+            let base = format!("{}\n", base.trim_end());
+            self.text.replace_range(place, &base);
         }
+    }
+
+    /// Where git says what the patches go on.
+    fn base(&self) -> Option<Range<usize>> {
+        let start = self.text.rfind(&format!("\n{BASE}"))? + 1;
+        let lines = self.text[start..].split_inclusive('\n');
+        let of_base =
+            lines.take_while(|line| [BASE, PREREQUISITE].iter().any(|s| line.starts_with(s)));
+        Some(start..start + of_base.map(str::len).sum::<usize>())
     }
 
     /// Adds `To:` and `Cc:` at the end of the header.
@@ -91,9 +112,17 @@ mod tests {
     #[test]
     fn only_the_base_is_replaced() {
         let mut mail = Mail {
-            text: "x\n\nbase-commit: 12\nprerequisite-patch-id: 34\n".into(),
+            text: "x\n\nbase-commit: 12\nprerequisite-patch-id: 34\nprerequisite-patch-id: 56\n\
+                   -- \n2.47\n"
+                .into(),
         };
-        mail.replace_base("base-tree: 56");
-        assert_eq!(mail.text, "x\n\nbase-tree: 56\nprerequisite-patch-id: 34\n");
+        let ids = ["prerequisite-patch-id: 34", "prerequisite-patch-id: 56"];
+        assert_eq!(mail.prerequisites(), ids);
+        mail.replace_base(&format!("base-tree: 78\n{}\n", ids[1]));
+        assert_eq!(
+            mail.text,
+            "x\n\nbase-tree: 78\nprerequisite-patch-id: 56\n-- \n2.47\n"
+        );
+        assert!(mail.prerequisites().is_empty());
     }
 }

@@ -2,45 +2,195 @@
 
 //! Who gets a patch, by the tree's own get_maintainer.pl.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, Result};
+use anyhow::{ensure, Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
+use crate::context::Context;
+use crate::stamp::{self, Fingerprint};
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What get_maintainer.pl reads, besides what it is asked about.
+const SOURCES: [&str; 4] = [
+    "MAINTAINERS",
+    "scripts/get_maintainer.pl",
+    ".get_maintainer.ignore",
+    ".mailmap",
+];
+/// Header fields that no answer depends on, though they differ each time.
+const FLEETING: [&str; 5] = [
+    "From ",
+    "Message-ID: ",
+    "Date: ",
+    "In-Reply-To: ",
+    "References: ",
+];
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recipients {
     pub to: BTreeSet<String>,
     pub cc: BTreeSet<String>,
 }
 
-/// Those of each patch, and of files of Linux whose maintainers are asked, too.
-pub fn of(tree: &Path, patches: &[PathBuf], also: &[PathBuf]) -> Result<Vec<Recipients>> {
-    let mut all = of_patches(tree, patches)?;
-    if !also.is_empty() {
-        let also = of_files(tree, also)?;
-        for recipients in &mut all {
-            *recipients = union(&[recipients.clone(), also.clone()]);
-        }
-    }
-    Ok(all)
+/// Patches, and files of Linux whose maintainers get them, too.
+pub struct Request<'a> {
+    pub patches: &'a [PathBuf],
+    pub also: &'a [PathBuf],
 }
 
-fn of_patches(tree: &Path, patches: &[PathBuf]) -> Result<Vec<Recipients>> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = patches.len().div_ceil(cores).max(1);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = patches
-            .chunks(share)
-            .map(|patches| {
-                scope.spawn(|| {
-                    patches
-                        .iter()
-                        .map(|patch| of_patch(tree, patch))
-                        .collect::<Result<Vec<_>>>()
+/// Those of each patch of each request.
+pub fn of(ctx: &Context, tree: &Path, requests: &[Request]) -> Result<Vec<Vec<Recipients>>> {
+    let mut subjects = Vec::new();
+    for request in requests {
+        let patches = request.patches.iter();
+        subjects.extend(patches.map(|patch| Subject::Patch(patch)));
+        subjects.push(Subject::Files(request.also));
+    }
+    let path = ctx.cache.join("recipients.json");
+    let mut answers = Answers::read(&path, tree)?;
+    answers.learn(tree, &subjects)?;
+    stamp::write(&path, &answers)?;
+    requests
+        .iter()
+        .map(|request| {
+            let also = answers.of(&Subject::Files(request.also))?;
+            let patches = request.patches.iter();
+            patches
+                .map(|patch| {
+                    let own = answers.of(&Subject::Patch(patch))?;
+                    Ok(union(&[own, also.clone()]))
                 })
-            })
+                .collect()
+        })
+        .collect()
+}
+
+/// What get_maintainer.pl is asked about.
+enum Subject<'a> {
+    Patch(&'a Path),
+    Files(&'a [PathBuf]),
+}
+
+impl Subject<'_> {
+    /// Names what the answer depends on, besides the tree: keywords are looked
+    /// for in all of a patch.
+    fn key(&self) -> Result<String> {
+        let mut key = Fingerprint::default();
+        match self {
+            Self::Patch(path) => {
+                let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                key.add("patch").add(lasting(&text));
+            }
+            Self::Files(files) => {
+                key.add("files");
+                for file in *files {
+                    key.add(file.as_os_str().as_bytes());
+                }
+            }
+        }
+        Ok(key.finish())
+    }
+
+    fn ask(&self, tree: &Path) -> Result<Recipients> {
+        match self {
+            Self::Patch(path) => {
+                let found = parse(&get_maintainer(tree).arg(path).output()?);
+                ensure!(
+                    found != Recipients::default(),
+                    "get_maintainer.pl names nobody for {}",
+                    path.display()
+                );
+                Ok(found)
+            }
+            Self::Files([]) => Ok(Recipients::default()),
+            Self::Files(files) => Ok(parse(
+                &get_maintainer(tree).arg("-f").args(*files).output()?,
+            )),
+        }
+    }
+}
+
+/// A mail without what differs each time that it is written: some fields, the
+/// number of the patch and of the posting, and who signs off, as that is who it
+/// is from.
+fn lasting(mail: &str) -> String {
+    let (header, body) = mail.split_once("\n\n").unwrap_or((mail, ""));
+    // Where a long field is folded depends on these, too.
+    let header = header.replace("\n ", " ");
+    let is_lasting = |line: &&str| !FLEETING.iter().any(|field| line.starts_with(field));
+    let lines = header.lines().filter(is_lasting);
+    let lines: Vec<_> = lines
+        .map(|line| match line.strip_prefix("Subject: [") {
+            Some(subject) => subject
+                .split_once("] ")
+                .map_or(line, |(_, subject)| subject),
+            None => line,
+        })
+        .collect();
+    let is_signed = |line: &&str| line.starts_with("Signed-off-by: ");
+    let body: Vec<_> = body.lines().filter(|line| !is_signed(line)).collect();
+    format!("{}\n\n{}\n", lines.join("\n"), body.join("\n"))
+}
+
+/// What get_maintainer.pl said, which is kept: to ask takes half a second of a
+/// core for each patch.
+#[derive(Default, Serialize, Deserialize)]
+struct Answers {
+    /// Names what the answers were made from.
+    tree: String,
+    known: BTreeMap<String, Recipients>,
+}
+
+impl Answers {
+    /// Those for the same MAINTAINERS.
+    fn read(path: &Path, tree: &Path) -> Result<Self> {
+        let mut key = Fingerprint::default();
+        for source in SOURCES.map(|source| tree.join(source)) {
+            match source.exists() {
+                true => key.add(fs::read(&source).with_context(|| source.display().to_string())?),
+                false => key.add("none"),
+            };
+        }
+        let tree = key.finish();
+        let kept = stamp::read(path).filter(|kept: &Self| kept.tree == tree);
+        Ok(kept.unwrap_or(Self {
+            tree,
+            ..Self::default()
+        }))
+    }
+
+    /// Asks about what is not known yet.
+    fn learn(&mut self, tree: &Path, subjects: &[Subject]) -> Result<()> {
+        let mut open = BTreeMap::new();
+        for subject in subjects {
+            let key = subject.key()?;
+            if !self.known.contains_key(&key) {
+                open.insert(key, subject);
+            }
+        }
+        self.known.extend(ask_all(tree, &Vec::from_iter(open))?);
+        Ok(())
+    }
+
+    fn of(&self, subject: &Subject) -> Result<Recipients> {
+        let known = self.known.get(&subject.key()?);
+        known.cloned().context("a patch changed meanwhile")
+    }
+}
+
+/// The answers by their keys, with each core asking for a share.
+fn ask_all(tree: &Path, open: &[(String, &Subject)]) -> Result<Vec<(String, Recipients)>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = open.len().div_ceil(cores).max(1);
+    let ask = |(key, subject): &(String, &Subject)| Ok((key.clone(), subject.ask(tree)?));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = open
+            .chunks(share)
+            .map(|some| scope.spawn(move || some.iter().map(ask).collect::<Result<Vec<_>>>()))
             .collect();
         let mut all = Vec::new();
         for worker in workers {
@@ -53,22 +203,6 @@ fn of_patches(tree: &Path, patches: &[PathBuf]) -> Result<Vec<Recipients>> {
     })
 }
 
-fn of_patch(tree: &Path, patch: &Path) -> Result<Recipients> {
-    let recipients = parse(&get_maintainer(tree).arg(patch).output()?);
-    if recipients == Recipients::default() {
-        return Err(anyhow!(
-            "get_maintainer.pl names nobody for {}",
-            patch.display()
-        ));
-    }
-    Ok(recipients)
-}
-
-fn of_files(tree: &Path, files: &[PathBuf]) -> Result<Recipients> {
-    let said = get_maintainer(tree).arg("-f").args(files).output()?;
-    Ok(parse(&said))
-}
-
 fn get_maintainer(tree: &Path) -> Command {
     Command::new("perl")
         .args([
@@ -77,6 +211,8 @@ fn get_maintainer(tree: &Path) -> Command {
             "--no-git-fallback",
             "--rolestats",
         ])
+        // A user's own .get_maintainer.conf says what that user wants to see.
+        .env("HOME", tree)
         .dir(tree)
 }
 
@@ -142,6 +278,70 @@ mod tests {
         assert_eq!(encoded("\"Ö. P\" <o@x>"), "=?UTF-8?q?=C3=96=2E=20P?= <o@x>");
         assert_eq!(encoded("\"A. B\" <a@x>"), "\"A. B\" <a@x>");
         assert_eq!(encoded("l@x"), "l@x");
+    }
+
+    #[test]
+    fn a_mail_that_is_written_again_is_the_same() {
+        let mail = |hash: &str, number: &str, fold: &str, sign: &str| {
+            lasting(&format!(
+                "From {hash} Mon Sep 17 00:00:00 2001\nMessage-ID: <{hash}@x>\nFrom: A <a@b>\n\
+                 Date: {hash}\nSubject: [PATCH {number}] a:{fold}[b] c\n\n[PATCH] text\nDate: d\n{sign}"
+            ))
+        };
+        let expected = "From: A <a@b>\na: [b] c\n\n[PATCH] text\nDate: d\n";
+        assert_eq!(mail("12", "2/3", " ", ""), expected);
+        assert_eq!(mail("34", "v2 1/2", "\n ", "Signed-off-by: A\n"), expected);
+    }
+
+    /// A tree whose get_maintainer.pl counts how often it was run.
+    fn tree(dir: &Path) -> PathBuf {
+        let tree = dir.join("tree");
+        fs::create_dir_all(tree.join("scripts")).unwrap();
+        let script = "open(my $f, '>>', 'count'); print $f 'x'; print qq{L (open list)\n};";
+        fs::write(tree.join("scripts/get_maintainer.pl"), script).unwrap();
+        fs::write(tree.join("MAINTAINERS"), "a").unwrap();
+        tree
+    }
+
+    fn context(dir: &Path) -> Context {
+        Context::new(&crate::context::Options {
+            cache: Some(dir.join("cache")),
+            kernel_tree: None,
+            jobs: None,
+            repo: Some(dir.to_owned()),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn nobody_is_asked_twice_about_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ctx, tree) = (context(dir.path()), tree(dir.path()));
+        let patch = dir.path().join("1.patch");
+        let also = [PathBuf::from("b.c")];
+        let asked = |date: &str, text: &str| {
+            let mail =
+                format!("From 12\nMessage-ID: <{date}>\nDate: {date}\nSubject: s\n\n{text}\n");
+            fs::write(&patch, mail).unwrap();
+            let request = Request {
+                patches: std::slice::from_ref(&patch),
+                also: &also,
+            };
+            let none = Request {
+                patches: &[],
+                also: &[],
+            };
+            let found = of(&ctx, &tree, &[request, none]).unwrap();
+            assert_eq!(found[0][0].cc, ["L".to_owned()].into());
+            assert!(found[1].is_empty());
+            fs::read(tree.join("count")).unwrap().len()
+        };
+        assert_eq!(asked("2026-01-02", "text"), 2);
+        assert_eq!(asked("2026-01-03", "text"), 2);
+        assert_eq!(asked("2026-01-03", "other"), 3);
+        assert_eq!(asked("2026-01-03", "text"), 3);
+        fs::write(tree.join("MAINTAINERS"), "b").unwrap();
+        assert_eq!(asked("2026-01-03", "text"), 5);
     }
 
     #[test]

@@ -1,263 +1,235 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The measurements that cover letters quote: what the last runs wrote, with
-//! their dates.
+//! The measurements that cover letters quote, each with the run that it is of.
+//! They are kept in the repository: a run of some tests must not take away what
+//! another run measured.
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::report::{table, Entry};
+use crate::report::Entry;
 use crate::stamp;
 
+/// Where the results are kept, in the repository.
+pub const FILE: &str = "scripts/series/results.json";
 /// The commands whose results are quoted.
-const COMMANDS: &[&str] = &["run", "test"];
-const THROUGHPUT: &str = ".throughput.rust";
-/// Of a line, with room for what is indented.
-const WIDTH: usize = 70;
+const COMMANDS: [&str; 3] = ["run", "test", "bench"];
+/// How the names of KUnit suites with devices that lie end.
+const LIES: [&str; 3] = ["_lies", "_config", "_zones"];
+/// How the names of the results end that make a row of throughput.
+pub const THROUGHPUT: &str = ".throughput.rust";
+pub const THROUGHPUT_OF_C: &str = ".throughput.c";
+pub const RATIO: &str = ".ratio";
+/// What the queue costs, and what it is called.
+pub const COST: [(&str, &str); 2] = [
+    ("cost.qemu.bytes", "bytes"),
+    ("cost.qemu.request", "request"),
+];
+/// What reading from a disk costs, and what it is called.
+pub const COST_OF_BLK: [(&str, &str); 4] = [
+    ("cost.qemu.blk-q1-d1", "1 queue, 1 at a time"),
+    ("cost.qemu.blk-q1-d32", "1 queue, 32 at a time"),
+    ("cost.qemu.blk-q2-d1", "2 queues, 1 at a time"),
+    ("cost.qemu.blk-q2-d32", "2 queues, 32 at a time"),
+];
 
+/// One result, and the run that it is of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    #[serde(flatten)]
+    pub entry: Entry,
+    #[serde(flatten)]
+    pub of: Run,
+}
+
+/// The run of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub command: String,
+    pub date: String,
+    pub kernel: String,
+    pub machine: Vec<String>,
+}
+
+impl Run {
+    pub fn day(&self) -> &str {
+        self.date.split('T').next().unwrap_or_default()
+    }
+}
+
+/// What a command wrote into `out`.
 #[derive(Deserialize)]
 struct Results {
-    command: String,
-    kernel: String,
-    date: String,
-    machine: Vec<String>,
+    #[serde(flatten)]
+    run: Run,
     results: Vec<Entry>,
 }
 
-pub fn are_there(ctx: &Context) -> bool {
-    let all = read(ctx);
-    !lies(&all).starts_with(NONE)
-        && !throughput(&all).starts_with(NONE)
-        && !cost(&all).starts_with(NONE)
+/// What is kept.
+pub fn read(repo: &Path) -> Vec<Kept> {
+    stamp::read(&path(repo)).unwrap_or_default()
 }
 
-/// What each placeholder of a cover letter stands for.
-pub fn tables(ctx: &Context) -> BTreeMap<&'static str, String> {
-    let all = read(ctx);
-    BTreeMap::from([
-        ("{lies}", lies(&all)),
-        ("{throughput}", throughput(&all)),
-        ("{cost}", cost(&all)),
-    ])
-}
-
-/// What stands where there is no result.
-const NONE: &str = "(not measured";
-
-fn none(command: &str) -> String {
-    format!("{NONE}: `{command}` was not run before this was written)\n")
-}
-
-/// Newest first.
-fn read(ctx: &Context) -> Vec<Results> {
-    let path = |command: &&str| ctx.out.join(format!("{command}.json"));
-    let mut all: Vec<Results> = COMMANDS
+/// Keeps what was measured since. Tells whether there was anything.
+pub fn update(ctx: &Context) -> Result<bool> {
+    let known = read(&ctx.repo);
+    let results = COMMANDS
         .iter()
-        .map(path)
-        .filter_map(|path| stamp::read(&path))
-        .collect();
-    all.sort_by(|a, b| b.date.cmp(&a.date));
-    all
+        .filter_map(|command| stamp::read(&ctx.out.join(format!("{command}.json"))));
+    let merged = merge(known.clone(), results.collect());
+    let is_new = merged != known;
+    if is_new {
+        stamp::write(&path(&ctx.repo), &merged)?;
+    }
+    Ok(is_new)
 }
 
-impl Results {
-    fn taken(&self, how: &str) -> String {
-        let text = format!(
-            "`make {}`, {}, Linux {}, {}; {how}",
-            self.command,
-            self.date,
-            self.kernel,
-            self.machine.join(" and ")
-        );
-        let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
-        wrapped(&words, " ")
-    }
-
-    fn value(&self, name: &str) -> Option<&Entry> {
-        let good = |entry: &&Entry| entry.name == name && entry.ok && entry.skipped.is_none();
-        self.results.iter().find(good)
-    }
+fn path(repo: &Path) -> PathBuf {
+    repo.join(FILE)
 }
 
-/// The suites of lies, with every test that passed.
-fn lies(all: &[Results]) -> String {
-    let is_suite = |entry: &&Entry| {
-        entry.name.starts_with("kunit.")
-            && entry.name.ends_with("_lies")
-            && !entry.excerpt.is_empty()
-    };
-    let Some(results) = all
-        .iter()
-        .find(|results| results.results.iter().any(|entry| is_suite(&entry)))
-    else {
-        return none("make run");
-    };
-    let mut by_suite: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in results.results.iter().filter(is_suite) {
-        let suite = entry.name.rsplit('.').next().unwrap_or_default();
-        by_suite.entry(suite).or_default().push(entry);
-    }
-    let mut text =
-        results.taken("each test on a simulated device that lies, split and packed ring");
-    for (suite, entries) in by_suite {
-        let good = entries.iter().all(|entry| entry.ok);
-        let kernels: Vec<_> = entries
-            .iter()
-            .filter_map(|entry| entry.name.split('.').nth(1))
-            .collect();
-        let cases = &entries[0].excerpt;
-        let verdict = if good { "all passed" } else { "SOME FAILED" };
-        text += &format!(
-            "\n{suite}: {} lies, {verdict} ({})\n",
-            cases.len(),
-            kernels.join(", ")
-        );
-        let cases: Vec<_> = cases.iter().map(|name| name.replace('_', " ")).collect();
-        text += &indented(&wrapped(&cases, "; "));
-    }
-    text
-}
-
-/// As many pieces in a line as fit in a mail.
-fn wrapped(pieces: &[String], separator: &str) -> String {
-    let mut text = String::new();
-    let mut line = String::new();
-    for (number, piece) in (1..).zip(pieces) {
-        let separator = if number == pieces.len() {
-            ""
-        } else {
-            separator
-        };
-        if line.len() + piece.len() + separator.trim_end().len() > WIDTH {
-            text += line.trim_end();
-            text.push('\n');
-            line.clear();
-        }
-        line += piece;
-        line += separator;
-    }
-    text + line.trim_end() + "\n"
-}
-
-fn throughput(all: &[Results]) -> String {
-    let has = |results: &&Results| {
-        results
-            .results
-            .iter()
-            .any(|entry| entry.name.ends_with(THROUGHPUT))
-    };
-    let Some(results) = all.iter().find(has) else {
-        return none("make run");
-    };
-    let mut rows = vec![["guest", "C", "Rust", "ratio", "ratios of the pairs"]
-        .map(str::to_owned)
-        .to_vec()];
-    for entry in &results.results {
-        let Some(guest) = entry.name.strip_suffix(THROUGHPUT) else {
-            continue;
-        };
-        let c = results.value(&format!("{guest}.throughput.c"));
-        let ratio = results.value(&format!("{guest}.ratio"));
-        if let (Some(c), Some(ratio)) = (c, ratio) {
-            let pairs = ratio
-                .detail
-                .rsplit_once("pairs: ")
-                .map_or("", |(_, pairs)| pairs);
-            rows.push(vec![
-                guest.trim_start_matches("rng.").to_owned(),
-                format!("{:.2} {}", c.value, c.unit),
-                format!("{:.2} {}", entry.value, entry.unit),
-                format!("{:.1}", ratio.value),
-                pairs.to_owned(),
-            ]);
+/// Puts what is newer in the place of what has the same name.
+fn merge(mut known: Vec<Kept>, results: Vec<Results>) -> Vec<Kept> {
+    for Results { run, results } in results {
+        for entry in results.into_iter().filter(is_quoted) {
+            let of = run.clone();
+            match known.iter_mut().find(|kept| kept.entry.name == entry.name) {
+                Some(kept) if kept.of.date < of.date => *kept = Kept { entry, of },
+                Some(_) => (),
+                None => known.push(Kept { entry, of }),
+            }
         }
     }
-    let how = "64 KiB reads of /dev/hwrng, C and Rust by turns in one boot, medians of pairs";
-    format!("{}\n{}", results.taken(how), indented(&table(&rows)))
+    known.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
+    known
 }
 
-fn cost(all: &[Results]) -> String {
-    let is_cost = |entry: &&Entry| entry.name.starts_with("cost.") && entry.bar.is_some();
-    let Some(results) = all
-        .iter()
-        .find(|results| results.results.iter().any(|entry| is_cost(&entry)))
-    else {
-        return none("make test");
-    };
-    let mut rows = vec![["what", "Rust/C", "instructions"]
-        .map(str::to_owned)
-        .to_vec()];
-    for entry in results.results.iter().filter(is_cost) {
-        let what = entry.name.rsplit('.').next().unwrap_or_default();
-        rows.push(vec![
-            what.to_owned(),
-            format!("{:.3}", entry.value),
-            entry.detail.clone(),
-        ]);
-    }
-    let how = "to post and to get back one buffer, in instructions that the emulator counts";
-    format!("{}\n{}", results.taken(how), indented(&table(&rows)))
+/// Whether a cover letter may tell it. A failure of a suite is told as well;
+/// what failed to be measured has no unit.
+fn is_quoted(entry: &Entry) -> bool {
+    let name = entry.name.as_str();
+    let is_cost = |of: &[(&str, &str)]| of.iter().any(|(cost, _)| *cost == name);
+    let of_rng = |end: &&str| name.starts_with("rng.") && name.ends_with(*end);
+    let is_number = is_cost(&COST)
+        || is_cost(&COST_OF_BLK)
+        || [THROUGHPUT, THROUGHPUT_OF_C, RATIO].iter().any(of_rng);
+    entry.skipped.is_none() && (suite(name).is_some() || is_number && !entry.unit.is_empty())
 }
 
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+/// The kernel and the name of a suite of lies.
+pub fn suite(name: &str) -> Option<(&str, &str)> {
+    let (kernel, suite) = name.strip_prefix("kunit.")?.split_once('.')?;
+    let lies = LIES.iter().any(|end| suite.ends_with(end));
+    lies.then_some((kernel, suite))
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn results(date: &str, entries: Vec<Entry>) -> Results {
-        Results {
-            command: "run".into(),
-            kernel: "7.3.4".into(),
-            date: date.into(),
-            machine: vec!["TCG".into()],
-            results: entries,
+    pub fn kept(date: &str, entry: Entry) -> Kept {
+        Kept {
+            entry,
+            of: run("test", date),
         }
     }
 
-    #[test]
-    fn what_was_not_measured_is_said() {
-        assert!(lies(&[]).starts_with(NONE));
-        assert!(throughput(&[results("2026", Vec::new())]).starts_with(NONE));
+    fn run(command: &str, date: &str) -> Run {
+        Run {
+            command: command.into(),
+            date: date.into(),
+            kernel: "7.3.4".into(),
+            machine: vec!["TCG".into()],
+        }
+    }
+
+    fn results(date: &str, results: Vec<Entry>) -> Results {
+        let run = run("test", date);
+        Results { run, results }
+    }
+
+    fn cost(name: &str, value: f64) -> Entry {
+        Entry::new(format!("cost.qemu.{name}"))
+            .pass(value, "x", "instructions: C 1, Rust 1")
+            .at_most(2.0)
     }
 
     #[test]
-    fn lies_are_listed_with_their_date_and_a_failure_shows() {
-        let entry = |name: &str| {
-            Entry::new(name)
-                .pass(2.0, "tests", "")
-                .excerpt(vec!["used_twice".into(), "length_huge".into()])
-        };
-        let good = results(
-            "2026-01-02",
-            vec![entry("kunit.uml.a_lies"), entry("kunit.qemu.a_lies")],
-        );
-        let text = lies(&[good]);
-        assert!(text.contains("2026-01-02"), "{text}");
-        assert!(
-            text.contains("a_lies: 2 lies, all passed (uml, qemu)"),
-            "{text}"
-        );
-        assert!(text.contains("  used twice; length huge"), "{text}");
-        let bad = results("2026", vec![entry("kunit.uml.a_lies").fail("x")]);
-        assert!(lies(&[bad]).contains("SOME FAILED"));
-    }
-
-    #[test]
-    fn throughput_is_a_row_per_guest() {
-        let entries = vec![
-            Entry::new("rng.uml.throughput.c").pass(1.0, "MB/s", ""),
-            Entry::new("rng.uml.throughput.rust").pass(200.0, "MB/s", ""),
-            Entry::new("rng.uml.ratio").pass(200.0, "x", "of medians; pairs: 180.0 220.0"),
+    fn newer_results_replace_older_ones_of_the_same_name() {
+        let known = vec![
+            kept("2026-01-02", cost("bytes", 1.0)),
+            kept("2026-01-02", cost("request", 1.0)),
         ];
-        let text = throughput(&[results("2026", entries)]);
-        assert!(
-            text.contains("uml    1.00 MB/s  200.00 MB/s  200.0  180.0 220.0"),
-            "{text}"
+        let newer = results("2026-01-03", vec![cost("request", 1.5)]);
+        let older = results(
+            "2026-01-01",
+            vec![cost("bytes", 1.5), cost("blk-q1-d1", 0.9)],
         );
+        let merged = merge(known, vec![newer, older]);
+        let seen: Vec<_> = merged
+            .iter()
+            .map(|kept| (kept.entry.value, &*kept.of.date))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (0.9, "2026-01-01"),
+                (1.0, "2026-01-02"),
+                (1.5, "2026-01-03")
+            ]
+        );
+        assert_eq!(merged[0].entry.name, "cost.qemu.blk-q1-d1");
+    }
+
+    #[test]
+    fn only_what_covers_quote_is_kept() {
+        let failed = |name: &str| Entry::new(name).fail("failed: a");
+        for name in [
+            "kunit.uml-debug.virtio_blk_rust_zones",
+            "kunit.uml.rust_virtio_lies",
+        ] {
+            assert!(is_quoted(&failed(name)), "{name}");
+            assert!(!is_quoted(&Entry::new(name).skip("no device")), "{name}");
+        }
+        assert!(!is_quoted(&failed("kunit.uml.rust_virtio_honest")));
+        assert!(!is_quoted(&failed("cost.qemu.bytes")));
+        assert!(is_quoted(&cost("bytes", 3.0)));
+        assert!(!is_quoted(&cost("blk-sweep", 1.0)));
+        let speed = |name: &str| is_quoted(&Entry::new(name).pass(1.0, "MB/s", ""));
+        assert!(speed("rng.uml.throughput.c") && speed("rng.uml.ratio"));
+        assert!(!speed("blk.uml.ratio") && !speed("rng.uml.throughput.kernel-log"));
+    }
+
+    #[test]
+    fn what_is_kept_reads_back() {
+        let kept = kept("2026-01-02", cost("bytes", 1.0).excerpt(vec!["a".into()]));
+        let text = serde_json::to_string(&kept).unwrap();
+        assert!(text.contains("\"bar\":\"<= 2\""), "{text}");
+        assert!(text.contains("\"date\":\"2026-01-02\""), "{text}");
+        assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), kept);
+    }
+
+    #[test]
+    fn results_of_a_command_are_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = Context::new(&crate::context::Options {
+            cache: Some(dir.path().join("cache")),
+            kernel_tree: None,
+            jobs: None,
+            repo: Some(dir.path().to_owned()),
+        })
+        .unwrap();
+        assert!(!update(&ctx).unwrap());
+        let of_test = r#"{"command": "test", "kernel": "7.3.4", "kernel_source": "x",
+            "date": "2026-01-02", "machine": [], "results": [{"name": "cost.qemu.bytes",
+            "value": 1.0, "unit": "x", "bar": null, "ok": true, "detail": ""}]}"#;
+        std::fs::create_dir_all(&ctx.out).unwrap();
+        std::fs::write(ctx.out.join("test.json"), of_test).unwrap();
+        assert!(update(&ctx).unwrap());
+        assert!(!update(&ctx).unwrap());
+        assert_eq!(read(dir.path())[0].of.date, "2026-01-02");
     }
 }

@@ -16,6 +16,7 @@ use crate::bail_help;
 pub const DIR: &str = "scripts/series";
 /// What fits in a list of commits.
 const SUBJECT_WIDTH: usize = 75;
+/// Of the text of a mail.
 const MESSAGE_WIDTH: usize = 75;
 
 /// One mail thread.
@@ -103,8 +104,13 @@ fn parse(name: &str, text: &str) -> Result<Topic> {
     if topic.patches.is_empty() {
         bail_help!("there is no patch in it", "add one: [[patch]]");
     }
+    check_words("the cover letter", &topic.subject, &topic.cover)?;
+    for (posting, changes) in &topic.changes {
+        check_words(&format!("the changes of {posting}"), "", changes)?;
+    }
     for patch in &topic.patches {
-        check_words(patch)?;
+        let what = format!("the patch {:?}", patch.subject);
+        check_words(&what, &patch.subject, &patch.message)?;
     }
     Ok(Topic {
         name: name.to_owned(),
@@ -112,26 +118,27 @@ fn parse(name: &str, text: &str) -> Result<Topic> {
     })
 }
 
-fn check_words(patch: &Patch) -> Result<()> {
-    let message = patch.message.trim();
+fn check_words(what: &str, subject: &str, message: &str) -> Result<()> {
+    let message = message.trim();
     // Neither a reference nor what is quoted can be wrapped.
     let may_be_wide = |line: &str| {
         !line.contains(' ')
-            || [" ", "Fixes: ", "Link: "]
+            || [" ", "\t", "Fixes: ", "Link: "]
                 .iter()
                 .any(|start| line.starts_with(start))
     };
+    let width = |line: &str| line.chars().count();
     let wide = message
         .lines()
-        .find(|line| line.len() > MESSAGE_WIDTH && !may_be_wide(line));
+        .find(|line| width(line) > MESSAGE_WIDTH && !may_be_wide(line));
     let complaint = match wide {
-        _ if patch.subject.len() > SUBJECT_WIDTH => "the subject is too long".to_owned(),
+        _ if width(subject) > SUBJECT_WIDTH => "the subject is too long".to_owned(),
         Some(line) => format!("a line of the message is too long: {line:?}"),
         None if message.is_empty() => "the message is empty".to_owned(),
         None => return Ok(()),
     };
     bail_help!(
-        format!("the patch {:?}: {complaint}", patch.subject),
+        format!("{what}: {complaint}"),
         format!("subjects end at column {SUBJECT_WIDTH}, messages at column {MESSAGE_WIDTH}")
     )
 }
@@ -172,6 +179,26 @@ mod tests {
         assert!(parse("a", &TOPIC.replace("Why.", &long)).is_err());
         assert!(parse("a", &TOPIC.replace("a: b", &long)).is_err());
         assert!(parse("a", &TOPIC.replace("Why.", " ")).is_err());
+    }
+
+    #[test]
+    fn covers_fit_in_a_mail() {
+        let long = format!("a {}", "b".repeat(MESSAGE_WIDTH));
+        let cover = |text: &str| {
+            let cover = format!("cover = \"\"\"c\n{text}\n\"\"\"");
+            parse("a", &TOPIC.replace("cover = 'c'", &cover))
+        };
+        assert!(cover(&long).is_err());
+        assert!(cover(&format!("  {long}")).is_ok());
+        assert!(cover(&format!("\t{long}")).is_ok());
+        assert!(cover(&format!("https://{}", "b".repeat(MESSAGE_WIDTH))).is_ok());
+        assert!(cover(&"ü ".repeat(MESSAGE_WIDTH / 2)).is_ok());
+        let subject = TOPIC.replacen("'s'", &format!("'{long}'"), 1);
+        let error = parse("a", &subject).unwrap_err().to_string();
+        assert!(error.contains("the cover letter: the subject"), "{error}");
+        let changes = format!("[changes]\nv2 = '{long}'\n[[patch]]");
+        let error = parse("a", &TOPIC.replace("[[patch]]", &changes)).unwrap_err();
+        assert!(error.to_string().contains("the changes of v2"), "{error}");
     }
 
     #[test]

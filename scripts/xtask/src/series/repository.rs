@@ -353,3 +353,57 @@ fn add_file(stream: &mut dyn Write, mode: &str, path: &Path, bytes: &[u8]) -> st
     stream.write_all(bytes)?;
     writeln!(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::Contents;
+
+    /// The commit message of a patch with this text.
+    fn made(body: &str, signoff: bool) -> String {
+        let declared = format!(
+            "subject = 's'\ncover = 'c'\n[[patch]]\nsubject = 'a: b'\n\
+             message = '''\n{body}\n'''\n"
+        );
+        let topic: Topic = toml::from_str(&declared).unwrap();
+        let step = Step {
+            topic: &topic,
+            patch: &topic.patches[0],
+            contents: Contents::new(),
+        };
+        let identity = Identity {
+            name: "A. B".into(),
+            email: "a@b".into(),
+            is_placeholder: false,
+        };
+        let version = 1;
+        message(&step, &identity, Options { version, signoff })
+    }
+
+    #[test]
+    fn an_assistant_names_itself_and_does_not_sign_off() {
+        let text = made("Why.", false);
+        assert_eq!(text, "a: b\n\nWhy.\n\nAssisted-by: LLM\n");
+    }
+
+    #[test]
+    fn the_submitter_signs_off_last_when_asked_to() {
+        assert_eq!(
+            made("Why.", true),
+            "a: b\n\nWhy.\n\nAssisted-by: LLM\nSigned-off-by: A. B <a@b>\n"
+        );
+    }
+
+    #[test]
+    fn trailers_are_one_block() {
+        let link = "Link: https://lore.kernel.org/all/x/";
+        assert_eq!(
+            made(&format!("Why.\n\n{link}"), false),
+            format!("a: b\n\nWhy.\n\n{link}\nAssisted-by: LLM\n")
+        );
+        let text = made(&format!("Why.\n\nFixes: 12 (\"x\")\n{link}"), true);
+        let trailers: Vec<_> = text.lines().skip(4).collect();
+        let ours = ["Assisted-by: LLM", "Signed-off-by: A. B <a@b>"];
+        assert_eq!(trailers, ["Fixes: 12 (\"x\")", link, ours[0], ours[1]]);
+    }
+}
