@@ -8,8 +8,9 @@
 //!
 //! What the device answers is an error unless it says otherwise: a status that does not exist or
 //! was not written, a read that returned fewer bytes than were asked for. A device that breaks the
-//! rules of its rings is given up: all requests fail. So is one that answers nothing for as long as
-//! a request may take (`io_timeout` in sysfs) after one was late. One that is slow is waited for.
+//! rules of its rings is given up: all requests fail. So is one that answers nothing on a queue for
+//! as long as a request may take (`io_timeout` in sysfs) after one was late. One that answers
+//! slowly is waited for, until it is unbound or suspended.
 //!
 //! A device that claims to have read everything, and wrote nothing, cannot be found out. Who reads
 //! gets what the memory held before, and where DMA is bounced, the device side sees that, too. The
@@ -93,6 +94,10 @@ use kernel::{
 /// How long a device may be silent when it is unbound or frozen, in milliseconds.
 const PATIENCE: Msecs = 1500;
 
+/// How long requests may take that are made when the disk is deleted, in milliseconds: flushes, for
+/// example.
+const LAST_TIMEOUT: Msecs = 5000;
+
 type Request = block::Request<VirtioBlk>;
 
 /// What the lock of a queue protects.
@@ -120,6 +125,7 @@ impl virtio::Handler for Requests {
     }
 
     fn unused(&mut self, mut rq: Request) {
+        self.late = None;
         command::reset(&mut rq);
         rq.end(Status::IO_ERROR);
     }
@@ -233,11 +239,9 @@ impl Queue {
     }
 
     /// Whether the device is to be given up, which had a request for longer than `timeout`: if it
-    /// answered nothing for as long as that since a request was late before.
+    /// answered nothing on this queue for as long as that since a request was late before.
     fn is_lost(&self, timeout: Delta) -> bool {
         let now = Instant::now();
-        // The timer counts ticks, and may be a little early.
-        let long = timeout.as_millis() / 8 * 7;
         // An interrupt can have been lost, and who polls may have stopped to do so. This looks for
         // what is used, and does not wait.
         let lost = self.queue.wait_until(0, |requests, ring| {
@@ -248,7 +252,9 @@ impl Queue {
             }
             match &requests.late {
                 Some(late) if late.answered == answered => {
-                    ((now - late.since).as_millis() >= long).then_some(())
+                    // The timer counts ticks, and may be a little early.
+                    let silent = (now - late.since).as_millis();
+                    (silent * 8 >= timeout.as_millis() * 7).then_some(())
                 }
                 _ => {
                     requests.late = Some(Late {
@@ -565,7 +571,7 @@ impl virtio::Driver for VirtioBlk {
             },
             state.features,
         )?;
-        let disk = registration.disk(vdev)?;
+        let disk = registration.disk()?;
         let capacity = disk.capacity();
         dev_info!(
             vdev.as_ref(),
@@ -573,7 +579,7 @@ impl virtio::Driver for VirtioBlk {
             disk.name(),
             capacity.0
         );
-        state.disk.populate(disk.into());
+        state.disk.populate(disk);
         // Nobody was told of changes before the device was live.
         Self::config_changed(vdev, state);
         Ok(registration)
@@ -582,7 +588,7 @@ impl virtio::Driver for VirtioBlk {
     fn unbind<'bound>(_vdev: &'bound virtio::Device<Core<'_>>, state: Pin<&State>) {
         // Who deletes the disk waits for all requests.
         if let Some(disk) = state.disk.as_ref() {
-            disk.set_timeout(msecs_to_jiffies(PATIENCE));
+            disk.set_timeout(msecs_to_jiffies(LAST_TIMEOUT));
         }
         state.rouse();
     }
@@ -599,24 +605,28 @@ impl virtio::Driver for VirtioBlk {
     }
 
     fn freeze<'bound>(
-        vdev: &'bound virtio::Device<Core<'_>>,
+        _vdev: &'bound virtio::Device<Core<'_>>,
         state: Pin<&State>,
         disk: &Registration<VirtioBlk>,
     ) -> Result {
         // That waits for requests, too.
         state.rouse();
-        disk.live(vdev)?.pause();
-        Ok(())
+        disk.live(|disk| {
+            disk.pause();
+            Ok(())
+        })
     }
 
     fn restore<'bound>(
-        vdev: &'bound virtio::Device<Core<'_>>,
+        _vdev: &'bound virtio::Device<Core<'_>>,
         _state: Pin<&State>,
         disk: &Registration<VirtioBlk>,
     ) {
-        if let Ok(disk) = disk.live(vdev) {
+        // Whether there is still a disk or not.
+        let _ = disk.live(|disk| {
             disk.resume();
-        }
+            Ok(())
+        });
     }
 }
 

@@ -262,25 +262,17 @@ impl Limits {
     }
 
     /// The device can discard, at most `max` sectors at a time in at most `segments` ranges (1 to
-    /// 65535), by multiples of `granularity` bytes, which is that of
-    /// [`set_secure_erase`](Self::set_secure_erase) as well. If not even one such multiple, or one
-    /// block, may be asked for, none is: the block layer would not split what is longer.
+    /// 65535), by multiples of `granularity` bytes. That is what counts for
+    /// [`set_secure_erase`](Self::set_secure_erase), too. If not even that, or a block, may be
+    /// asked for at a time, nothing is. The size of blocks has to be set before.
     pub fn set_discard(&mut self, max: u32, segments: u32, granularity: u64) {
         let what = "number of discard ranges";
         let segments = self.check(what, segments.into(), 1, u16::MAX.into());
         let granularity = self.check("discard granularity", granularity, 0, u32::MAX.into());
-        let least = granularity
-            .max(self.raw.physical_block_size.into())
-            .max(self.raw.logical_block_size.into());
-        let at_least = |max: u32| {
-            if u64::from(max) << bindings::SECTOR_SHIFT < least {
-                0
-            } else {
-                max
-            }
-        };
-        self.raw.max_hw_discard_sectors = at_least(max);
-        self.raw.max_secure_erase_sectors = at_least(self.raw.max_secure_erase_sectors);
+        let least = granularity.max(self.raw.physical_block_size.into());
+        self.raw.max_hw_discard_sectors = self.if_at_least(least, max);
+        let erase = self.raw.max_secure_erase_sectors;
+        self.raw.max_secure_erase_sectors = self.if_at_least(least, erase);
         // CAST: Just checked.
         self.raw.max_discard_segments = segments as u16;
         self.raw.discard_granularity = granularity as u32;
@@ -292,9 +284,21 @@ impl Limits {
         self.raw.max_secure_erase_sectors = max;
     }
 
-    /// The device can write zeroes, at most `max` sectors at a time.
+    /// The device can write zeroes, at most `max` sectors at a time. If that is less than a block,
+    /// it is not asked to. The size of blocks has to be set before.
     pub fn set_write_zeroes(&mut self, max: u32) {
-        self.raw.max_write_zeroes_sectors = max;
+        self.raw.max_write_zeroes_sectors = self.if_at_least(0, max);
+    }
+
+    /// A largest number of sectors, or 0 if that is less than so many bytes, or a block: the block
+    /// layer would not split what is longer, but send it whole.
+    fn if_at_least(&self, bytes: u64, max: u32) -> u32 {
+        let least = bytes.max(self.raw.logical_block_size.into());
+        if u64::from(max) << bindings::SECTOR_SHIFT < least {
+            0
+        } else {
+            max
+        }
     }
 
     /// The device has a cache that must be flushed.
@@ -473,6 +477,11 @@ mod tests {
             let expected = if can { max } else { 0 };
             assert_eq!(limits.raw.max_hw_discard_sectors, expected);
             assert_eq!(limits.raw.max_secure_erase_sectors, expected);
+            limits.set_write_zeroes(max);
+            assert_eq!(limits.raw.max_write_zeroes_sectors, max);
+            assert_eq!(limits.set_logical_block_size(4096), 4096);
+            limits.set_write_zeroes(max);
+            assert_eq!(limits.raw.max_write_zeroes_sectors, expected);
             assert!(limits.refused().is_none());
         }
     }

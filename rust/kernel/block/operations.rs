@@ -138,7 +138,7 @@ pub trait Operations: Sized + 'static {
     }
 }
 
-/// In the kernel, not in the modules of drivers, which cannot call that function.
+/// In the kernel once, not in each driver.
 #[inline(never)]
 fn duration(jiffies: c_uint) -> Delta {
     // SAFETY: Any number is fine.

@@ -83,15 +83,13 @@ pub struct Registration<T: Operations> {
 
 /// A disk that was added, whatever its operations are.
 trait Added: Send + Sync {
-    fn disk<'a>(&'a self, parent: &'a device::Device<device::Bound>) -> Result<&'a Disk>;
+    fn disk(&self) -> Result<ARef<Disk>>;
 }
 
 impl Added for Devres<Inner> {
-    fn disk<'a>(&'a self, parent: &'a device::Device<device::Bound>) -> Result<&'a Disk> {
-        // That the parent is bound does not say that it was not bound anew since the disk was
-        // deleted. If it was not deleted by now, it is not before the parent is unbound.
-        drop(self.try_access().ok_or(ENODEV)?);
-        Ok(&self.access(parent)?.disk)
+    fn disk(&self) -> Result<ARef<Disk>> {
+        self.try_access_with(|inner| inner.disk.clone())
+            .ok_or(ENODEV)
     }
 }
 
@@ -164,21 +162,22 @@ impl<T: Operations> Registration<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `parent` is another device than the one that it was made for, `ENODEV` if that
-    /// was unbound since.
-    pub fn disk<'a>(&'a self, parent: &'a T::Parent) -> Result<&'a Disk> {
-        self.added.disk(parent.as_ref())
+    /// `ENODEV` if the parent was unbound since.
+    pub fn disk(&self) -> Result<ARef<Disk>> {
+        self.added.disk()
     }
 
-    /// The disk, with what the driver knows of it.
+    /// Calls `f` with the disk and what the driver knows of it. Who deletes the disk waits for it.
+    ///
+    /// Process context; may sleep.
     ///
     /// # Errors
     ///
-    /// As for [`disk`](Self::disk).
-    pub fn live<'a>(&'a self, parent: &'a T::Parent) -> Result<LiveDisk<'a, T>> {
-        let disk = self.disk(parent)?;
-        // SAFETY: By the type invariant; it cannot be dropped meanwhile.
-        Ok(unsafe { LiveDisk::new(disk) })
+    /// `ENODEV` if the parent was unbound since, or what `f` returns.
+    pub fn live<R>(&self, f: impl FnOnce(&LiveDisk<'_, T>) -> Result<R>) -> Result<R> {
+        let disk = self.disk()?;
+        // SAFETY: By the type invariant.
+        unsafe { disk.call_driver(f) }
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Ask {
     Unplug {
         disk: usize,
     },
+    /// Ends the process behind the first device, in the middle of whatever it does.
+    KillBackend,
     Plug {
         disk: usize,
     },

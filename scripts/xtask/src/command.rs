@@ -320,11 +320,6 @@ impl Running {
         self.group.end_at_once();
     }
 
-    /// Ends the program now.
-    pub fn stop(self) {
-        drop(self);
-    }
-
     fn check_limit(&self) -> Result<()> {
         match self.limit {
             Some(limit) if self.started.elapsed() > limit => Err(anyhow!(

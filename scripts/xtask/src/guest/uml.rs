@@ -3,6 +3,7 @@
 //! User-mode Linux with `vhost-device-rng` and `qemu-storage-daemon` behind its
 //! devices.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,9 +45,7 @@ pub fn start_backends(lab: &Lab, dir: &Path, boot: &Boot) -> Result<(Vec<Running
             true => liar::honest_rng(lab.liar()?, &socket),
             false => backend(tools, &path, device),
         };
-        let mut backend = command.spawn()?;
-        await_socket(&mut backend, &socket)?;
-        backends.push(backend);
+        backends.push(listening(command, &socket)?);
         sockets.push(Socket {
             path: socket,
             device: RNG,
@@ -58,9 +57,7 @@ pub fn start_backends(lab: &Lab, dir: &Path, boot: &Boot) -> Result<(Vec<Running
             true => liar::honest_disk(lab.liar()?, &disk::image(dir, number), &socket),
             false => storage_daemon(tools, dir, number, disk, &socket)?,
         };
-        let mut backend = command.spawn()?;
-        await_socket(&mut backend, &socket)?;
-        backends.push(backend);
+        backends.push(listening(command, &socket)?);
         sockets.push(Socket {
             path: socket,
             device: BLOCK,
@@ -126,6 +123,15 @@ pub fn sockets_of_liars(dir: &Path, boot: &Boot) -> Vec<Socket> {
             device: liar.device.virtio_id(),
         })
         .collect()
+}
+
+/// Starts a back end, and waits until it listens.
+fn listening(command: Command, socket: &Path) -> Result<Running> {
+    // One that was ended at once left its socket behind.
+    let _ = fs::remove_file(socket);
+    let mut backend = command.spawn()?;
+    await_socket(&mut backend, socket)?;
+    Ok(backend)
 }
 
 pub fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {

@@ -89,7 +89,7 @@ impl Vm {
         if self.backends.is_empty() {
             anyhow::bail!("this machine's devices have no back ends");
         }
-        self.backends.remove(0).stop();
+        self.backends.remove(0).end_at_once();
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Vm {
         Ok(line)
     }
 
-    fn act(&self, ask: &Ask) -> Result<u64> {
+    fn act(&mut self, ask: &Ask) -> Result<u64> {
         match ask {
             Ask::Resize { disk, kib } => {
                 let arguments = json!({ "node-name": disk::name(*disk), "size": kib << 10 });
@@ -135,6 +135,10 @@ impl Vm {
             Ask::Unplug { disk } => {
                 let arguments = json!({ "id": qemu::device_id(*disk) });
                 self.qmp(*disk)?.execute("device_del", arguments)?;
+                Ok(0)
+            }
+            Ask::KillBackend => {
+                self.kill_backend()?;
                 Ok(0)
             }
             Ask::Plug { disk } => {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
+use protocol::Ask;
 
 use crate::bounded::{until, Stuck};
 use crate::bus;
@@ -35,7 +36,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
             ensure!(load.is_running()?, "fio ended: {}", load.said());
             Ok((disk.inflight()? > 0).then_some(()))
         })?;
-        say::await_host(protocol::KILL_BACKEND);
+        say::ask(Ask::KillBackend)?;
         left = Some((disk, load));
         Ok(Measured::new(
             1.0,

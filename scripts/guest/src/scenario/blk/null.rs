@@ -35,10 +35,12 @@ pub fn run() -> Result<Measured> {
         disk.read_exact(&mut vec![0xa5; LEN])?;
         Ok(())
     });
-    fs::write(&power, "0").context("power off")?;
-    fs::remove_dir(&dir).context("rmdir")?;
-    module::unload_now(MODULE)?;
     read?;
+    within(IO_LIMIT, "ending the null device", move || {
+        fs::write(&power, "0").context("power off")?;
+        fs::remove_dir(&dir).context("rmdir")
+    })?;
+    module::unload_now(MODULE)?;
     ensure!(!module::is_loaded(MODULE), "{MODULE} is still there");
     Ok(Measured::new(
         LEN as f64,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use protocol::disk::{fill, first_difference, Random, SECTOR};
-use protocol::Event;
+use protocol::{Ask, Event};
 
 use super::backend_dies::unbind_or_see_it_go;
 use super::cache::WRITE_BACK;
@@ -60,7 +60,7 @@ pub fn until_backend_dies(params: &Params, report: &mut Report) -> Result<()> {
             let stored = stored.load(Ordering::Relaxed);
             Ok((stored >= ENOUGH).then_some(stored))
         })?;
-        say::await_host(protocol::KILL_BACKEND);
+        say::ask(Ask::KillBackend)?;
         left = Some(storing);
         let detail = "synced one after the other, and some that nobody syncs";
         Ok(Measured::new(stored as f64, "files", detail))

@@ -115,7 +115,11 @@ fn queues(driver: &str) -> Result<Measured> {
             }
         }
         if number == SCRATCH {
+            let before = interrupts(&disk)?;
             check_with_fio(&disk, QUEUES)?;
+            let after = interrupts(&disk)?;
+            let idle = before.iter().zip(&after).find(|(old, new)| old == new);
+            ensure!(idle.is_none(), "fio did not use all queues: {after:?}");
         }
         seen.push(format!("{} of {offered} in use", count));
         disk.unbind(LIMIT)?;
