@@ -57,6 +57,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// Of a repository in `dir`, with its cache, for tests.
+    #[cfg(test)]
+    pub fn in_dir(dir: &std::path::Path) -> Self {
+        let options = Options {
+            cache: Some(dir.join("cache")),
+            kernel_tree: None,
+            jobs: None,
+            repo: Some(dir.to_owned()),
+        };
+        Self::new(&options).unwrap()
+    }
+
     pub fn new(options: &Options) -> Result<Self> {
         let ui = Ui::new();
         let repo = match &options.repo {

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::context::Options;
 use crate::report::Counts;
 use crate::scenario;
 
@@ -16,13 +15,7 @@ fn try_boot(script: &str, boot: &Boot) -> Result<(Vec<Entry>, Duration)> {
     let qemu = dir.path().join("qemu");
     fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut ctx = Context::new(&Options {
-        cache: Some(dir.path().join("cache")),
-        kernel_tree: None,
-        jobs: None,
-        repo: Some(dir.path().to_owned()),
-    })
-    .unwrap();
+    let mut ctx = Context::in_dir(dir.path());
     ctx.out = dir.path().join("out");
     let tools = Toolchain {
         qemu_x86: qemu,

@@ -169,13 +169,7 @@ mod tests {
     fn only_good_results_for_the_same_inputs_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("scripts/series")).unwrap();
-        let ctx = Context::new(&crate::context::Options {
-            cache: Some(dir.path().join("cache")),
-            kernel_tree: None,
-            jobs: None,
-            repo: Some(dir.path().to_owned()),
-        })
-        .unwrap();
+        let ctx = Context::in_dir(dir.path());
         keep(&ctx, vec![record("a", "1", true), record("b", "1", false)]).unwrap();
         let kept = |name: &str, inputs| kept(&ctx, &[name.to_owned()], inputs);
         assert!(kept("a", "1").is_some());

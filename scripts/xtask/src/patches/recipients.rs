@@ -303,20 +303,10 @@ mod tests {
         tree
     }
 
-    fn context(dir: &Path) -> Context {
-        Context::new(&crate::context::Options {
-            cache: Some(dir.join("cache")),
-            kernel_tree: None,
-            jobs: None,
-            repo: Some(dir.to_owned()),
-        })
-        .unwrap()
-    }
-
     #[test]
     fn nobody_is_asked_twice_about_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let (ctx, tree) = (context(dir.path()), tree(dir.path()));
+        let (ctx, tree) = (Context::in_dir(dir.path()), tree(dir.path()));
         let patch = dir.path().join("1.patch");
         let also = [PathBuf::from("b.c")];
         let asked = |date: &str, text: &str| {

@@ -215,13 +215,7 @@ pub mod tests {
     #[test]
     fn results_of_a_command_are_kept_once() {
         let dir = tempfile::tempdir().unwrap();
-        let ctx = Context::new(&crate::context::Options {
-            cache: Some(dir.path().join("cache")),
-            kernel_tree: None,
-            jobs: None,
-            repo: Some(dir.path().to_owned()),
-        })
-        .unwrap();
+        let ctx = Context::in_dir(dir.path());
         assert!(!update(&ctx).unwrap());
         let of_test = r#"{"command": "test", "kernel": "7.3.4", "kernel_source": "x",
             "date": "2026-01-02", "machine": [], "results": [{"name": "cost.qemu.bytes",

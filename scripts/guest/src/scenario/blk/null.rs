@@ -29,13 +29,12 @@ pub fn run() -> Result<Measured> {
     let power = dir.join("power");
     fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
     fs::write(&power, "1").context("power on")?;
-    let read = within(IO_LIMIT, "reading from the null device", || {
+    within(IO_LIMIT, "reading from the null device", || {
         let path = Path::new("/dev").join(NAME);
         let mut disk = File::open(&path).with_context(|| path.display().to_string())?;
         disk.read_exact(&mut vec![0xa5; LEN])?;
         Ok(())
-    });
-    read?;
+    })?;
     within(IO_LIMIT, "ending the null device", move || {
         fs::write(&power, "0").context("power off")?;
         fs::remove_dir(&dir).context("rmdir")
