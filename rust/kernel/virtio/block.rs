@@ -157,12 +157,11 @@ impl Segments {
                 buffer: rq,
             });
         }
-        let (table, mut last) = (self.table.as_mut_ptr(), core::ptr::null_mut());
-        // SAFETY: The request is valid, and has at most as many segments as the table has entries,
-        // at least one.
+        // SAFETY: The request has data, in at least one segment, and in at most as many as the
+        // table has entries, so there is a table.
         let (list, count) = unsafe {
-            let count = bindings::__blk_rq_map_sg(rq.as_raw().as_ptr(), table, &mut last);
-            (NonNull::new_unchecked(table), count)
+            let table = NonNull::new_unchecked(self.table.as_mut_ptr());
+            (table, rq.list_segments(table))
         };
         let (writable, bytes) = (operation.is_read(), rq.bytes());
         // SAFETY: The memory of a request belongs to it until it ends, which takes its owner; can
@@ -171,8 +170,7 @@ impl Segments {
             ring.post_with(rq, |request, chain| {
                 request.lend_with(chain, |data, chain| {
                     data.writable = if writable { bytes } else { 0 };
-                    // CAST: It is at most `segments`.
-                    chain.list(list, count as u32, writable);
+                    chain.list(list, count, writable);
                 });
             })
         }

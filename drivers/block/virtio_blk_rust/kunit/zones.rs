@@ -98,6 +98,28 @@ mod tests {
         rig.works_again()
     }
 
+    /// What goes over the end of a zone is more than one request, of which the second one starts
+    /// amid a page.
+    #[test]
+    fn are_read_over_their_end() -> Result {
+        let rig = Rig::new(&zoned())?;
+        let bytes = pattern(2 * PAGE, 4)?;
+        for before in [1, 4, 7] {
+            let sector = ZONE - before;
+            rig.disk.poke(sector << 9, &bytes)?;
+            for len in [PAGE, 2 * PAGE] {
+                let requests = rig.disk.commands(IN);
+                let (result, read) = rig.read(sector, len)?;
+                check_eq!(result, Ok(()));
+                check!(*read == bytes[..len]);
+                // One for each page, and one more for that which is in two zones.
+                check_eq!(rig.disk.commands(IN) - requests, 1 + (len / PAGE) as u64);
+            }
+        }
+        check_eq!(rig.disk.driver_errors(), 0);
+        Ok(())
+    }
+
     /// More of them than one report has room for, and the last one is smaller.
     #[test]
     fn are_many() -> Result {
