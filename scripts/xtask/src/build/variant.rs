@@ -92,10 +92,10 @@ impl Variant {
     /// Names in `scripts/config`; a later one may override an earlier one.
     pub fn fragments(self) -> &'static [&'static str] {
         match self {
-            Self::X86_64 => &["common", "x86_64"],
-            Self::Uml => &["common", "uml"],
+            Self::X86_64 => &["common", "x86_64", "xfs"],
+            Self::Uml => &["common", "uml", "xfs"],
             Self::Lint => &["common", "uml", "lint"],
-            Self::UmlDebug => &["common", "uml", "debug"],
+            Self::UmlDebug => &["common", "uml", "xfs", "debug"],
             Self::Arm64 => &["common", "arm64"],
             Self::Arm64Boot => &["common", "arm64", "arm64-boot"],
             Self::Riscv64 => &["common", "riscv64"],

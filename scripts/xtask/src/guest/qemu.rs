@@ -147,6 +147,9 @@ pub fn disk_device(platform: Platform, number: usize, disk: &Disk) -> Value {
     if disk.pluggable {
         device["bus"] = Value::from(format!("port{number}"));
     }
+    if platform == Platform::Arm64Mmio {
+        device["bus"] = Value::from(mmio_bus(number));
+    }
     device
 }
 
@@ -232,6 +235,11 @@ fn command_line(boot: &Boot, accel: &Accel) -> String {
     format!("{of_machine}{clock}{timer}{bounce} {}", boot.command_line())
 }
 
+/// By itself the first device would take the slot with the highest address.
+fn mmio_bus(number: usize) -> String {
+    format!("virtio-mmio-bus.{number}")
+}
+
 fn entropy_device(platform: Platform, number: usize, device: &scenario::Device) -> Vec<String> {
     let kind = match platform.is_mmio() {
         true => "virtio-rng-device",
@@ -240,8 +248,7 @@ fn entropy_device(platform: Platform, number: usize, device: &scenario::Device) 
     let file = device.entropy.file();
     let mut options = format!("{kind},rng=rng{number}");
     if platform == Platform::Arm64Mmio {
-        // By itself the first device takes the slot with the highest address.
-        options += &format!(",bus=virtio-mmio-bus.{number}");
+        options += &format!(",bus={}", mmio_bus(number));
     }
     if let Some(rate) = device.rate {
         let period = rate.period.as_millis();

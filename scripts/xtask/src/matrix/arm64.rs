@@ -28,6 +28,7 @@ fn boots() -> Vec<(String, Boot)> {
             scenario::rng(platform),
             scenario::slow(platform),
             scenario::suspend(platform),
+            scenario::blk(platform),
         ] {
             boots.push((format!("matrix.arm64.{}-{bus}", boot.scenario), boot));
         }
