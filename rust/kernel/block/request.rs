@@ -154,14 +154,16 @@ impl<T: Operations> Request<T> {
         unsafe { (*self.rq.as_ptr()).nr_phys_segments }.into()
     }
 
-    /// Lists the data in `table`, and returns how many entries that took.
+    /// Lists the data in `table`, and returns how many entries that took: none if it is empty.
     ///
     /// C: `blk_rq_map_sg()`.
     ///
     /// # Safety
     ///
-    /// The request has data, in at least one [segment](Self::segments); `table` has as many entries
-    /// as there are segments.
+    /// The request is one with data, and counts at least one [segment](Self::segments); `table` has
+    /// as many entries. That its memory is somewhere else, as `RQF_SPECIAL_PAYLOAD` says, is not so
+    /// for any request with data here.
+    #[cfg(CONFIG_VIRTIO = "y")]
     #[inline(always)]
     pub(crate) unsafe fn list_segments(&self, table: NonNull<bindings::scatterlist>) -> u32 {
         // SAFETY: By the type invariant and the requirements of this function.
@@ -289,27 +291,31 @@ impl<T: Operations> Drop for Request<T> {
 /// # Safety
 ///
 /// As for [`Request::list_segments`]; a driver has the request.
+#[cfg(CONFIG_VIRTIO = "y")]
 #[inline(never)]
 unsafe fn list_data(rq: *mut bindings::request, table: NonNull<bindings::scatterlist>) -> u32 {
-    // SAFETY: By the requirements of this function. The request owns its chain of `bio`, which do
-    // not change, and the first of which says where in its vectors the data starts.
-    let (segments, len, first, vec) = unsafe {
-        let first = (*(*rq).bio).bi_iter;
-        let vec = (*(*rq).bio).bi_io_vec.add(first.bi_idx as usize).read();
-        ((*rq).nr_phys_segments, (*rq).__data_len, first, vec)
-    };
+    // SAFETY: By the requirements of this function. The request has a chain of `bio`, which do not
+    // change while the driver has it.
+    let (bio, segments, len) = unsafe { ((*rq).bio, (*rq).nr_phys_segments, (*rq).__data_len) };
+    // SAFETY: As above.
+    let (first, vecs) = unsafe { ((*bio).bi_iter, (*bio).bi_io_vec) };
     let (of_first, done) = (first.bi_size, first.bi_offset);
     // That it counts as one segment says that the limits of the disk allow it to be one.
-    if segments == 1 && len == of_first && len <= vec.bv_len.wrapping_sub(done) {
-        let only = bindings::scatterlist {
-            page_link: vec.bv_page.addr() | bindings::SG_END as usize,
-            offset: vec.bv_offset.wrapping_add(done),
-            length: len,
-            ..Default::default()
-        };
-        // SAFETY: By the requirements of this function.
-        unsafe { table.write(only) };
-        return 1;
+    if segments == 1 && len > 0 && len == of_first {
+        // SAFETY: There is data in this `bio`, so there is a vector that it starts in.
+        let vec = unsafe { vecs.add(first.bi_idx as usize).read() };
+        if len <= vec.bv_len.wrapping_sub(done) {
+            // The page is the first one of the vector, so the offset can be more than a page.
+            let only = bindings::scatterlist {
+                page_link: vec.bv_page.addr() | bindings::SG_END as usize,
+                offset: vec.bv_offset.wrapping_add(done),
+                length: len,
+                ..Default::default()
+            };
+            // SAFETY: By the requirements of this function.
+            unsafe { table.write(only) };
+            return 1;
+        }
     }
     let mut last = core::ptr::null_mut();
     // SAFETY: By the requirements of this function.

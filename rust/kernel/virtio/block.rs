@@ -157,8 +157,8 @@ impl Segments {
                 buffer: rq,
             });
         }
-        // SAFETY: The request has data, in at least one segment, and in at most as many as the
-        // table has entries, so there is a table.
+        // SAFETY: The request is one with data, and counts at least one segment, and at most as
+        // many as the table has entries, so there is a table.
         let (list, count) = unsafe {
             let table = NonNull::new_unchecked(self.table.as_mut_ptr());
             (table, rq.list_segments(table))
