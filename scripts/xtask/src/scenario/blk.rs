@@ -38,8 +38,8 @@ const BACKEND: &[&str] = &[
 /// What QEMU offers beyond that.
 const QEMU: &[&str] = &["queues", "packed", "flush"];
 const PCI: &[&str] = &["polled", "hotplug"];
-/// What takes fio or a mkfs, which guests have from the machine that they run on.
-const FOREIGN: &[&str] = &[
+/// What takes fio or a mkfs: guests have those of the host, if their architecture is the same.
+const NEEDS_PROGRAMS: &[&str] = &[
     "verify",
     "verify-buffered",
     "scrub",
@@ -67,7 +67,7 @@ pub fn blk(platform: Platform) -> Boot {
     checks.extend(["kernel-log", "image"]);
     let mut params = Vec::new();
     if platform.is_arm64() {
-        checks.retain(|check| !FOREIGN.contains(check));
+        checks.retain(|check| !NEEDS_PROGRAMS.contains(check));
         params.push(("only", checks.join(",")));
     }
     let cycles = std::env::var(CYCLES_ENV).ok();
