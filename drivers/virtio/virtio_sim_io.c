@@ -133,6 +133,8 @@ EXPORT_SYMBOL_GPL(virtio_sim_io_bdev);
 void virtio_sim_io_info(struct virtio_sim_io *io, struct virtio_sim_io_info *info)
 {
 	struct request_queue *q = bdev_get_queue(io->bdev);
+	struct blk_mq_hw_ctx *hctx;
+	unsigned long i;
 
 	*info = (struct virtio_sim_io_info) {
 		.sectors = bdev_nr_sectors(io->bdev),
@@ -149,6 +151,8 @@ void virtio_sim_io_info(struct virtio_sim_io *io, struct virtio_sim_io_info *inf
 		.write_cache = bdev_write_cache(io->bdev),
 		.read_only = bdev_read_only(io->bdev),
 	};
+	queue_for_each_hw_ctx(q, hctx, i)
+		info->stopped += test_bit(BLK_MQ_S_STOPPED, &hctx->state);
 }
 EXPORT_SYMBOL_GPL(virtio_sim_io_info);
 

@@ -95,6 +95,7 @@ enum virtio_sim_op {
  * @io_opt: bytes that are best in a request
  * @queues: hardware queues
  * @depth: requests per queue
+ * @stopped: hardware queues that the driver stopped
  * @write_cache: whether there is a cache that needs to be flushed
  * @read_only: whether it cannot be written to
  */
@@ -110,6 +111,7 @@ struct virtio_sim_io_info {
 	u32 io_opt;
 	u32 queues;
 	u32 depth;
+	u32 stopped;
 	bool write_cache;
 	bool read_only;
 };

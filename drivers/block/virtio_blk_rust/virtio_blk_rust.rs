@@ -286,12 +286,15 @@ impl Queue {
     fn refused(mut e: PostError<Request>) -> Result<(), Request> {
         command::reset(&mut e.buffer);
         match e.reason {
-            QueueError::NoSpace | QueueError::NoMemory => Err(e.buffer),
+            // The device has others, which come back under the lock that is held here.
+            QueueError::NoSpace => e.buffer.stop_queue(),
+            QueueError::NoMemory => (),
             _ => {
                 e.buffer.end(Status::IO_ERROR);
-                Ok(())
+                return Ok(());
             }
         }
+        Err(e.buffer)
     }
 }
 
@@ -333,7 +336,7 @@ impl Operations for VirtioBlk {
                 // That takes too long for doing it under the lock: one by one, then.
                 return;
             }
-            queue.queue.with(|requests, ring| {
+            let all = queue.queue.with(|requests, ring| {
                 while list
                     .next_queue()
                     .is_some_and(|next| core::ptr::eq(next, queue))
@@ -343,9 +346,14 @@ impl Operations for VirtioBlk {
                     };
                     if let Err(rq) = queue.submit(requests, ring, rq) {
                         rq.requeue();
+                        return false;
                     }
                 }
+                true
             });
+            if !all {
+                return;
+            }
         }
     }
 

@@ -82,6 +82,7 @@ impl<'a, T: Operations> Batch<'a, T> {
                 )
             };
         if taken {
+            rq.start_queue();
             // INVARIANT: There is no object for it any more.
             rq.into_raw();
         } else {

@@ -88,7 +88,8 @@ pub trait Operations: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// If the driver cannot take the request now it gives it back, and gets it again later.
+    /// If the driver cannot take the request now it gives it back, and gets it again later: when
+    /// there is room, if it [stopped the queue](Request::stop_queue).
     fn queue_rq(queue: &Self::HwQueue, rq: Request<Self>, last: bool) -> Result<(), Request<Self>>;
 
     /// As [`queue_rq`](Self::queue_rq), for several requests at once, which can be for several

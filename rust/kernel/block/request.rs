@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        atomic_load,
+        Relaxed, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -228,7 +232,7 @@ impl<T: Operations> Request<T> {
     #[inline]
     pub fn end(self, status: Status) {
         // SAFETY: By the type invariant, the driver has the request, and gives it up here.
-        unsafe { bindings::blk_mq_end_request(self.into_raw().as_ptr(), status.as_raw()) };
+        unsafe { end(self.into_raw(), status) };
     }
 
     /// Has [`Operations::complete`] called, where the block layer wants it to be: on the CPU that
@@ -269,7 +273,29 @@ impl<T: Operations> Request<T> {
         T::complete(queue, self)
     }
 
-    /// Gives the request back to the block layer, which will queue it again a little later.
+    /// Lets no more requests of this hardware queue come until another one of it ends: for one that
+    /// the driver is about to give back, as the device has no room for it until then.
+    ///
+    /// If the device has no other one, or that can end before this returns, nothing may come for
+    /// ever. So this belongs under the lock that a request is taken back from the device with. Any
+    /// context.
+    ///
+    /// C: `blk_mq_stop_hw_queue()`, and later `blk_mq_start_stopped_hw_queue()`.
+    #[inline]
+    pub fn stop_queue(&self) {
+        // SAFETY: By the type invariant; the hardware queue exists as long as there are requests.
+        unsafe { bindings::blk_mq_stop_hw_queue((*self.rq.as_ptr()).mq_hctx) };
+    }
+
+    /// Lets requests of this hardware queue come again, if it was stopped.
+    #[inline(always)]
+    pub(super) fn start_queue(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { start_queue(self.rq) };
+    }
+
+    /// Gives the request back to the block layer, which will queue it again a little later. This
+    /// does not end it.
     ///
     /// C: `blk_mq_requeue_request()`.
     pub fn requeue(self) {
@@ -281,7 +307,43 @@ impl<T: Operations> Request<T> {
 impl<T: Operations> Drop for Request<T> {
     fn drop(&mut self) {
         // SAFETY: As in `end`; the object is gone after this.
-        unsafe { bindings::blk_mq_end_request(self.rq.as_ptr(), Status::IO_ERROR.as_raw()) };
+        unsafe { end(self.rq, Status::IO_ERROR) };
+    }
+}
+
+/// Ends a request. The last one to end may be what its hardware queue is still there for, so that
+/// is started before.
+///
+/// # Safety
+///
+/// The driver has the request, and does not use it any more.
+#[inline(never)]
+unsafe fn end(rq: NonNull<bindings::request>, status: Status) {
+    // SAFETY: By the requirements of this function.
+    unsafe {
+        start_queue(rq);
+        bindings::blk_mq_end_request(rq.as_ptr(), status.as_raw());
+    }
+}
+
+/// Starts the hardware queue of a request if it is stopped.
+///
+/// # Safety
+///
+/// The driver has the request.
+#[inline(always)]
+unsafe fn start_queue(rq: NonNull<bindings::request>) {
+    // SAFETY: A hardware queue exists as long as it has requests. Its state consists of atomic bits.
+    let (hctx, state) = unsafe {
+        let hctx = (*rq.as_ptr()).mq_hctx;
+        (
+            hctx,
+            atomic_load(&raw mut (*hctx).__bindgen_anon_1.state, Relaxed),
+        )
+    };
+    if state & (1 << bindings::BLK_MQ_S_STOPPED) != 0 {
+        // SAFETY: As above. What is there to be queued is queued by a work item.
+        unsafe { bindings::blk_mq_start_stopped_hw_queue(hctx, true) };
     }
 }
 

@@ -104,6 +104,67 @@ mod tests {
         Ok(())
     }
 
+    /// A full queue is not tried again until there is room, and then at once: a request that was
+    /// refused is queued when another one ends.
+    fn stops_when_full(rig: &Rig, queues: u32, batch: bool) -> Result {
+        // Three descriptors each.
+        const ROOM: usize = 16 / 3;
+        rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
+        let mut bios = KVec::new();
+        for i in 0..=ROOM as u64 {
+            bios.push(rig.bio(Op::Read, i * 16, PAGE)?, GFP_KERNEL)?;
+            if !batch {
+                bios[i as usize].submit()?;
+            }
+        }
+        if batch {
+            rig.io.submit(&bios)?;
+        }
+        // It can be another CPU that went on with this, and so another queue.
+        while queues > 1 && rig.io.info().stopped == 0 {
+            check!(bios.len() <= ROOM * queues as usize);
+            let sector = bios.len() as u64 * 16;
+            bios.push(rig.start(Op::Read, sector, PAGE)?, GFP_KERNEL)?;
+        }
+        check!(eventually(|| rig.io.info().stopped == 1));
+        let serve = |most| {
+            (0..queues)
+                .map(|queue| rig.disk.serve(queue, most))
+                .sum::<u32>()
+        };
+        let mut served = serve(1);
+        check!(eventually(|| rig.io.info().stopped == 0));
+        check!(eventually(|| {
+            served += serve(u32::MAX);
+            served as usize == bios.len()
+        }));
+        for bio in &bios {
+            check_eq!(ended(bio)?, Ok(()));
+        }
+        check_eq!(rig.io.info().stopped, 0);
+        check_eq!(rig.disk.driver_errors(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn full_queue_is_stopped() -> Result {
+        for features in [&[][..], &[bit::RING_PACKED]] {
+            for batch in [false, true] {
+                stops_when_full(&Rig::with(features)?, 1, batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As above, for queues that have no scheduler if there are CPUs for two of them: then requests
+    /// end in batches.
+    #[test]
+    fn full_queue_of_several_is_stopped() -> Result {
+        let params = disk(&[bit::MQ]).rings(2, 16).num_queues(2);
+        let rig = Rig::new(&params)?;
+        stops_when_full(&rig, rig.io.info().queues, false)
+    }
+
     /// A batch of requests is one kick.
     #[test]
     fn a_batch_is_one_kick() -> Result {

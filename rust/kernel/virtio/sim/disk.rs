@@ -343,6 +343,8 @@ pub struct Info {
     pub queues: u32,
     /// Requests per queue.
     pub depth: u32,
+    /// Hardware queues that the driver stopped.
+    pub stopped: u32,
     /// Whether there is a cache that needs to be flushed.
     pub write_cache: bool,
     /// Whether it cannot be written to.
@@ -381,6 +383,7 @@ impl Io {
             io_opt: info.io_opt,
             queues: info.queues,
             depth: info.depth,
+            stopped: info.stopped,
             write_cache: info.write_cache,
             read_only: info.read_only,
         }
