@@ -173,7 +173,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Posts a request, or ends it if that cannot be.
+    /// Posts a request, or ends it if that cannot be. If it is not the `last`, others will follow,
+    /// so the device need not be notified yet.
     ///
     /// # Errors
     ///
@@ -184,15 +185,23 @@ impl Queue {
         requests: &mut Requests,
         ring: &mut Ring<'_, Request>,
         mut rq: Request,
+        last: bool,
     ) -> Result<(), Request> {
-        match self.prepare(&mut rq) {
+        let kept = match self.prepare(&mut rq) {
             Ok(true) => requests.segments.post(rq, ring).or_else(Self::refused),
             Ok(false) => Err(rq),
             Err(status) => {
                 rq.end(status);
                 Ok(())
             }
+        };
+        // If none follows after all, since it is full, nobody would notify the device later.
+        if last || kept.is_err() {
+            ring.notify();
+        } else {
+            ring.put_off();
         }
+        kept
     }
 
     /// Prepares what does not need the ring. `false` if there is no memory.
@@ -318,15 +327,9 @@ impl Operations for VirtioBlk {
         if queue.scrub {
             rq.scrub();
         }
-        queue.queue.with(|requests, ring| {
-            let kept = queue.submit(requests, ring, rq);
-            if last {
-                ring.notify();
-            } else {
-                ring.put_off();
-            }
-            kept
-        })
+        queue
+            .queue
+            .with(|requests, ring| queue.submit(requests, ring, rq, last))
     }
 
     #[inline]
@@ -344,7 +347,7 @@ impl Operations for VirtioBlk {
                     let Some(rq) = list.pop() else {
                         break;
                     };
-                    if let Err(rq) = queue.submit(requests, ring, rq) {
+                    if let Err(rq) = queue.submit(requests, ring, rq, true) {
                         rq.requeue();
                         return false;
                     }

@@ -69,6 +69,7 @@ impl<'a, T: Operations> Batch<'a, T> {
             return;
         };
         let status = rq.finish();
+        rq.start_queue();
         // For some requests the function would take one that failed, and forget about it.
         //
         // SAFETY: By the type invariant of `Request`. If it is taken, the list has it now.
@@ -82,7 +83,6 @@ impl<'a, T: Operations> Batch<'a, T> {
                 )
             };
         if taken {
-            rq.start_queue();
             // INVARIANT: There is no object for it any more.
             rq.into_raw();
         } else {

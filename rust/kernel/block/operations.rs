@@ -84,7 +84,8 @@ pub trait Operations: Sized + 'static {
     /// Hands a request to the device. Process or softirq context.
     ///
     /// If `last` is not set, more will follow, and the device need not be notified yet: it will be
-    /// in [`commit_rqs`](Self::commit_rqs) at the latest.
+    /// in [`commit_rqs`](Self::commit_rqs) at the latest, unless the queue is
+    /// [stopped](Request::stop_queue).
     ///
     /// # Errors
     ///

@@ -277,8 +277,9 @@ impl<T: Operations> Request<T> {
     /// the driver is about to give back, as the device has no room for it until then.
     ///
     /// If the device has no other one, or that can end before this returns, nothing may come for
-    /// ever. So this belongs under the lock that a request is taken back from the device with. Any
-    /// context.
+    /// ever. So this belongs under the lock that a request is taken back from the device with. And
+    /// the device has to be notified of all that it has, since [`Operations::commit_rqs`] may not be
+    /// called after this. Any context.
     ///
     /// C: `blk_mq_stop_hw_queue()`, and later `blk_mq_start_stopped_hw_queue()`.
     #[inline]

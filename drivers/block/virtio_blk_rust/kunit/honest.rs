@@ -104,39 +104,52 @@ mod tests {
         Ok(())
     }
 
-    /// A full queue is not tried again until there is room, and then at once: a request that was
-    /// refused is queued when another one ends.
-    fn stops_when_full(rig: &Rig, queues: u32, batch: bool) -> Result {
+    /// A full queue is not tried again until there is room: a request that was refused is queued
+    /// when another one ends. The device is told that it has work.
+    fn stops_when_full(rig: &Rig, queues: u32, more: u64) -> Result {
         // Three descriptors each.
-        const ROOM: usize = 16 / 3;
+        const ROOM: u64 = 16 / 3;
+        let kicks = || (0..queues).map(|queue| rig.disk.kicks(queue)).sum::<u64>();
         rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
         let mut bios = KVec::new();
-        for i in 0..=ROOM as u64 {
-            bios.push(rig.bio(Op::Read, i * 16, PAGE)?, GFP_KERNEL)?;
-            if !batch {
-                bios[i as usize].submit()?;
-            }
+        for i in 0..ROOM {
+            let before = kicks();
+            bios.push(rig.start(Op::Read, i * 16, PAGE)?, GFP_KERNEL)?;
+            check!(eventually(|| kicks() > before));
         }
-        if batch {
-            rig.io.submit(&bios)?;
+        check_eq!(rig.io.info().stopped, 0);
+
+        let mut before = kicks();
+        let mut batch = KVec::new();
+        for i in ROOM..ROOM + more {
+            batch.push(rig.bio(Op::Read, i * 16, PAGE)?, GFP_KERNEL)?;
         }
+        rig.io.submit(&batch)?;
         // It can be another CPU that went on with this, and so another queue.
         while queues > 1 && rig.io.info().stopped == 0 {
-            check!(bios.len() <= ROOM * queues as usize);
-            let sector = bios.len() as u64 * 16;
-            bios.push(rig.start(Op::Read, sector, PAGE)?, GFP_KERNEL)?;
+            let count = (bios.len() + batch.len()) as u64;
+            check!(count <= ROOM * u64::from(queues));
+            before = kicks();
+            bios.push(rig.start(Op::Read, count * 16, PAGE)?, GFP_KERNEL)?;
         }
         check!(eventually(|| rig.io.info().stopped == 1));
+        check!(eventually(|| kicks() > before));
+
         let serve = |most| {
-            (0..queues)
-                .map(|queue| rig.disk.serve(queue, most))
-                .sum::<u32>()
+            for queue in 0..queues {
+                rig.disk.serve(queue, most);
+            }
         };
-        let mut served = serve(1);
+        for _ in 0..more {
+            serve(1);
+        }
         check!(eventually(|| rig.io.info().stopped == 0));
+        for bio in batch {
+            bios.push(bio, GFP_KERNEL)?;
+        }
         check!(eventually(|| {
-            served += serve(u32::MAX);
-            served as usize == bios.len()
+            serve(u32::MAX);
+            bios.iter().all(|bio| bio.wait(0).is_some())
         }));
         for bio in &bios {
             check_eq!(ended(bio)?, Ok(()));
@@ -149,8 +162,8 @@ mod tests {
     #[test]
     fn full_queue_is_stopped() -> Result {
         for features in [&[][..], &[bit::RING_PACKED]] {
-            for batch in [false, true] {
-                stops_when_full(&Rig::with(features)?, 1, batch)?;
+            for more in [1, 2] {
+                stops_when_full(&Rig::with(features)?, 1, more)?;
             }
         }
         Ok(())
@@ -162,7 +175,7 @@ mod tests {
     fn full_queue_of_several_is_stopped() -> Result {
         let params = disk(&[bit::MQ]).rings(2, 16).num_queues(2);
         let rig = Rig::new(&params)?;
-        stops_when_full(&rig, rig.io.info().queues, false)
+        stops_when_full(&rig, rig.io.info().queues, 2)
     }
 
     /// A batch of requests is one kick.
