@@ -276,10 +276,10 @@ impl<T: Operations> Request<T> {
     /// Lets no more requests of this hardware queue come until another one of it ends: for one that
     /// the driver is about to give back, as the device has no room for it until then.
     ///
-    /// If the device has no other one, or that can end before this returns, nothing may come for
-    /// ever. So this belongs under the lock that a request is taken back from the device with. And
-    /// the device has to be notified of all that it has, since [`Operations::commit_rqs`] may not be
-    /// called after this. Any context.
+    /// If the device has no other request of this disk, or that can end before this returns, maybe
+    /// nothing will come for ever. So this belongs under the lock that requests are taken back from
+    /// the device with. The device has to be notified of those that it has, since
+    /// [`Operations::commit_rqs`] need not be called any more. Any context.
     ///
     /// C: `blk_mq_stop_hw_queue()`, and later `blk_mq_start_stopped_hw_queue()`.
     #[inline]
@@ -334,7 +334,7 @@ unsafe fn end(rq: NonNull<bindings::request>, status: Status) {
 /// The driver has the request.
 #[inline(always)]
 unsafe fn start_queue(rq: NonNull<bindings::request>) {
-    // SAFETY: A hardware queue exists as long as it has requests. Its state consists of atomic bits.
+    // SAFETY: A hardware queue exists as long as it has requests. Its state is atomic bits.
     let (hctx, state) = unsafe {
         let hctx = (*rq.as_ptr()).mq_hctx;
         (
