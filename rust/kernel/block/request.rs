@@ -12,11 +12,7 @@ use super::{
 };
 use crate::{
     bindings,
-    prelude::*,
-    sync::atomic::{
-        atomic_load,
-        Relaxed, //
-    }, //
+    prelude::*, //
 };
 use core::{
     marker::PhantomData,
@@ -334,13 +330,12 @@ unsafe fn end(rq: NonNull<bindings::request>, status: Status) {
 /// The driver has the request.
 #[inline(always)]
 unsafe fn start_queue(rq: NonNull<bindings::request>) {
-    // SAFETY: A hardware queue exists as long as it has requests. Its state is atomic bits.
+    // SAFETY: A hardware queue exists as long as it has requests. Others set bits of its state,
+    // atomically: reading that is volatile, as `test_bit()` is. An atomic load would call a helper.
     let (hctx, state) = unsafe {
         let hctx = (*rq.as_ptr()).mq_hctx;
-        (
-            hctx,
-            atomic_load(&raw mut (*hctx).__bindgen_anon_1.state, Relaxed),
-        )
+        let state = &raw const (*hctx).__bindgen_anon_1.state;
+        (hctx, state.read_volatile())
     };
     if state & (1 << bindings::BLK_MQ_S_STOPPED) != 0 {
         // SAFETY: As above. What is there to be queued is queued by a work item.
