@@ -116,16 +116,18 @@ pub fn run(ctx: &Context, tools: &Tools, tree: &Tree, name: &str, number: u64) -
     let file = ctx.cache.join("matrix").join(format!("{number}.config"));
     stamp::write_atomically(&file, wishes.as_bytes(), 0o644)?;
     let variant = variant(number);
+    let (round, own) = seeds(number);
+    // What a round has in common is built once, and still there when the matrix is run again.
+    let dir = format!("{}-{round}", variant.name());
     let recipe = Recipe {
         name,
         variant,
-        dir: variant.name(),
+        dir: &dir,
         fragments: &fragments(ctx),
         wishes: &[file],
         boots: false,
         anew: false,
     };
-    let (round, own) = seeds(number);
     let what = format!("{}, seeds {round} and {own}", variant.name());
     let entry = Entry::new(name);
     Ok(match kernel::build(ctx, tools, tree, &recipe)? {
@@ -134,7 +136,7 @@ pub fn run(ctx: &Context, tools: &Tools, tree: &Tree, name: &str, number: u64) -
             entry.pass(built.objects as f64, "objects", detail)
         }
         Err(broken) => {
-            let config = keep_config(ctx, variant, name)?;
+            let config = keep_config(ctx, &dir, name)?;
             entry
                 .fail(format!("{what}: {}; {config}", broken.why))
                 .excerpt(broken.excerpt)
@@ -143,12 +145,8 @@ pub fn run(ctx: &Context, tools: &Tools, tree: &Tree, name: &str, number: u64) -
 }
 
 /// Saves the configuration that failed from the next one; says where.
-fn keep_config(ctx: &Context, variant: Variant, name: &str) -> Result<String> {
-    let config = ctx
-        .cache
-        .join("matrix")
-        .join(variant.name())
-        .join(".config");
+fn keep_config(ctx: &Context, dir: &str, name: &str) -> Result<String> {
+    let config = ctx.cache.join("matrix").join(dir).join(".config");
     let kept = ctx.out.join("logs").join(format!("{name}.config"));
     let text = fs::read(&config).with_context(|| config.display().to_string())?;
     stamp::write_atomically(&kept, &text, 0o644)?;
