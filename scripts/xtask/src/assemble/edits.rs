@@ -99,6 +99,16 @@ pub fn files(repo: &Path) -> Result<Vec<PathBuf>> {
     Ok(edits)
 }
 
+/// All files of Linux that are edited.
+pub fn touched(repo: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut all = BTreeSet::new();
+    for edit in files(repo)? {
+        let text = fs::read_to_string(&edit).with_context(|| edit.display().to_string())?;
+        all.extend(touched_files(&text).with_context(|| shown(repo, &edit))?);
+    }
+    Ok(all)
+}
+
 /// The files that a diff names. It may neither add nor delete a file: a new one
 /// lies whole in the checkout, and none of Linux's is ours to delete.
 pub fn touched_files(diff: &str) -> Result<BTreeSet<PathBuf>> {
@@ -211,6 +221,19 @@ mod tests {
             files,
             [Path::new("MAINTAINERS"), Path::new("rust/kernel/lib.rs")]
         );
+    }
+
+    #[test]
+    fn all_edits_are_read_for_what_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let edits = dir.path().join(DIR);
+        fs::create_dir_all(&edits).unwrap();
+        for (name, file) in [("1.patch", "a.c"), ("2.patch", "b.c"), ("3.patch", "a.c")] {
+            let diff = format!("--- a/{file}\n+++ b/{file}\n@@ -1,1 +1,2 @@\n a\n+b\n");
+            fs::write(edits.join(name), diff).unwrap();
+        }
+        let files: Vec<_> = touched(dir.path()).unwrap().into_iter().collect();
+        assert_eq!(files, [Path::new("a.c"), Path::new("b.c")]);
     }
 
     #[test]

@@ -19,7 +19,9 @@ use crate::context::Context;
 use crate::doctor::{self, Need};
 use crate::source::{self, Source};
 use crate::stamp::Fingerprint;
-pub use edits::{files as edit_files, touched_files, Patcher, DIR as EDITS};
+pub use edits::{
+    files as edit_files, touched as edited_files, touched_files, Patcher, DIR as EDITS,
+};
 pub use listing::{fingerprint, of_source, Listing};
 pub use maintainers::merge as merge_maintainers;
 pub use ours::{list as our_files, read as our_contents, Content, Contents};

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use kbuild::Kbuild;
 pub use output::Output;
 pub use variant::{Step, Variant};
-pub use warnings::Warnings;
+pub use warnings::{forget_our_objects, Warnings};
 
 use crate::assemble::{self, Tree};
 use crate::context::Context;
@@ -123,7 +123,7 @@ pub fn ensure(
     let state = configure(&kbuild, &stage, state, inputs)?;
     if !variant.is_bootable() {
         // Here it is the warnings that count, and make tells them only once.
-        warnings::forget_our_objects(&kbuild)?;
+        forget_our_objects(&kbuild)?;
     }
     let (state, objects, warnings) = compile(&kbuild, &stage, state)?;
     let kernel = Kernel {

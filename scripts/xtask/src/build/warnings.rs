@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::kbuild::Kbuild;
-use crate::assemble::our_files;
+use crate::assemble::{edited_files, our_files};
 use crate::stamp;
 
 /// The warnings of one step.
@@ -24,9 +24,11 @@ pub struct Warnings {
 /// Warnings by the name of the step.
 pub type ByStep = BTreeMap<String, Warnings>;
 
-/// Makes make compile all again that may complain about our files.
+/// Makes make compile all again that may complain about our files, or about what
+/// we edit.
 pub fn forget_our_objects(kbuild: &Kbuild) -> Result<()> {
-    for file in our_files(&kbuild.repo)? {
+    let edited = edited_files(&kbuild.repo)?;
+    for file in our_files(&kbuild.repo)?.into_iter().chain(edited) {
         if let Some(object) = object(&file) {
             stamp::remove(&kbuild.dir.join(object))?;
         }

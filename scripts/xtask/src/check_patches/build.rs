@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::docs;
 use super::warnings::Collector;
 use crate::assemble::Tree;
-use crate::build::{config, Kbuild, Output, Variant};
+use crate::build::{config, forget_our_objects, Kbuild, Output, Variant};
 use crate::command::Command;
 use crate::context::Context;
 use crate::doctor::Toolchain;
@@ -171,6 +171,13 @@ impl<'a> Builder<'a> {
                 .next()
                 .is_some_and(|name| name.starts_with("Kconfig"))
         };
+        if !self.configured {
+            // What failed in an earlier run, or was cut short, may lie here compiled, and
+            // compilers do not say twice what they think of it.
+            for setup in SETUPS {
+                forget_our_objects(&self.kbuild(setup))?;
+            }
+        }
         if !self.configured || changed.iter().any(is_kconfig) {
             self.configure()?;
         }

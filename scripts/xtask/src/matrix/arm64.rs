@@ -2,10 +2,12 @@
 
 //! arm64: the whole kernel, booted in QEMU, with the tests that run in guests.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 
+use super::kernel;
 use crate::assemble::Tree;
 use crate::build::{self, Kernel, Variant};
 use crate::context::Context;
@@ -40,6 +42,14 @@ fn boots() -> Vec<(String, Boot)> {
 pub fn names() -> Vec<String> {
     let boots = boots().into_iter().map(|(name, _)| name);
     std::iter::once(BUILD.to_owned()).chain(boots).collect()
+}
+
+/// What it is configured with, as for `make build` and `make shell`.
+pub fn fragments(ctx: &Context) -> Vec<PathBuf> {
+    let names = Variant::Arm64Boot.fragments().iter();
+    names
+        .map(|name| kernel::fragment(&ctx.repo, name))
+        .collect()
 }
 
 /// Builds it, and boots it for each result.

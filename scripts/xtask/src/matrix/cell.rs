@@ -71,7 +71,7 @@ impl Cell {
                 virtio.fragments(ctx).into_iter().chain([wishes]).collect()
             }
             Self::Arch(variant) => arch::fragments(ctx, variant),
-            Self::Arm64 => arch::fragments(ctx, Variant::Arm64Boot),
+            Self::Arm64 => arm64::fragments(ctx),
             Self::Users => {
                 let wishes = users::wishes(ctx);
                 users::fragments(ctx).into_iter().chain([wishes]).collect()

@@ -14,7 +14,7 @@ use crate::assemble::Tree;
 use crate::build::config::{self, Options};
 use crate::build::kbuild::Kbuild;
 use crate::build::output::{self, Output};
-use crate::build::Variant;
+use crate::build::{forget_our_objects, Variant};
 use crate::context::Context;
 use crate::process_group::check_interrupt;
 use crate::stamp;
@@ -90,6 +90,10 @@ pub fn build(
         check_interrupt()?;
         let text = format!("{error:#}");
         return Ok(Err(Broken::new(&kbuild, "it cannot be configured", &text)));
+    }
+    if !recipe.anew {
+        // What another cell has compiled is not complained about again.
+        forget_our_objects(&kbuild)?;
     }
     let options = config::options(&kbuild)?;
     let mut output = Output::new(&ctx.repo);
