@@ -69,7 +69,8 @@ pub fn targets(builder: &Builder, stage: &Stage) -> Result<Vec<Entry>> {
         check_interrupt()?;
         let entry = Entry::new(format!("check-patches.{target}"));
         entries.push(match result {
-            Ok(()) => entry.pass(tests as f64, "tests", ""),
+            Ok(()) if target == "rusttest" => entry.pass(tests as f64, "tests", "").at_least(1.0),
+            Ok(()) => entry.pass(1.0, "run", ""),
             Err(error) => entry.fail(format!("{error:#}")),
         });
     }

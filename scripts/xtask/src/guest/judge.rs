@@ -70,6 +70,7 @@ fn kunit(boot: &Boot, transcript: &Transcript) -> Vec<Entry> {
         .map(|suite| {
             let entry = Entry::new(boot.full_name(&suite.name));
             match suite.is_good() {
+                true if suite.passed.is_empty() => entry.skip("all of its tests were skipped"),
                 true => {
                     let origin = suite.module.as_deref().unwrap_or("built in");
                     let detail = format!("{} skipped; {origin}", suite.skipped);

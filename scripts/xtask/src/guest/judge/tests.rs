@@ -63,6 +63,22 @@ fn bars_are_applied() {
 }
 
 #[test]
+fn a_suite_that_skipped_all_tests_is_no_pass() {
+    let said = transcript(&[
+        "KTAP version 1",
+        "1..1",
+        "    KTAP version 1",
+        "    # Subtest: gone",
+        "    1..1",
+        "    ok 1 only # SKIP no device",
+        "ok 1 gone # SKIP",
+    ]);
+    let entries = judge(&scenario::kunit(Platform::Uml), &said);
+    let gone = entry(&entries, "kunit.uml.gone");
+    assert!(gone.ok && gone.skipped.is_some(), "{gone:?}");
+}
+
+#[test]
 fn an_unexpected_failure_counts() {
     let mut said = transcript(&[]);
     said.outcomes = vec![outcome("scenario", 0.0, false)];
