@@ -39,8 +39,6 @@ pub struct Met {
     /// Words that are not what the device holds, and not stale: zeros, and what the
     /// reader's own buffer held.
     pub blank: u64,
-    /// Words that the device sent and nobody ever saw.
-    pub lost: u64,
     /// What did not come to its end, and where it was.
     pub stuck: Option<String>,
     pub millis: u64,
@@ -56,7 +54,6 @@ impl Met {
             error: None,
             stale: 0,
             blank: 0,
-            lost: 0,
             stuck: None,
             millis: 0,
         }

@@ -10,9 +10,31 @@ use anyhow::{Context as _, Result};
 use crate::context::Context;
 
 /// Cheap to make again, without the network.
-const PRODUCTS: &[&str] = &["tree", "tree.json", "build", "logs", "send-test"];
-/// What a fresh clone has to download or build first.
-const SUPPLIES: &[&str] = &["source", "downloads", "apt", "toolchain", "cargo-target"];
+const PRODUCTS: &[&str] = &[
+    "tree",
+    "tree.json",
+    "work-tree.index",
+    "build",
+    "initramfs",
+    "logs",
+    "mails",
+    "send-test",
+    "hostile",
+];
+/// What a fresh clone has to download or to build for long, and what is known of it.
+const SUPPLIES: &[&str] = &[
+    "source",
+    "series.git",
+    "check-patches",
+    "matrix",
+    "roots",
+    "recipients.json",
+    "guest-durations.json",
+    "downloads",
+    "apt",
+    "toolchain",
+    "cargo-target",
+];
 
 pub fn run(ctx: &Context, all: bool) -> Result<()> {
     let supplies = if all { SUPPLIES } else { &[] };

@@ -39,18 +39,26 @@ pub fn handle_signals() -> Result<()> {
     std::thread::spawn(move || {
         for _ in signals.forever() {
             if INTERRUPTED.swap(true, Ordering::SeqCst) {
-                std::process::exit(INTERRUPTED_EXIT.into());
+                leave();
             }
             for group in live().iter() {
                 let _ = killpg(*group, Signal::SIGTERM);
             }
             std::thread::spawn(|| {
                 std::thread::sleep(UNWIND);
-                std::process::exit(INTERRUPTED_EXIT.into());
+                leave();
             });
         }
     });
     Ok(())
+}
+
+/// Exits at once, without a child that was asked to end and has not.
+fn leave() -> ! {
+    for group in live().iter() {
+        let _ = killpg(*group, Signal::SIGKILL);
+    }
+    std::process::exit(INTERRUPTED_EXIT.into());
 }
 
 /// Whether the user asked us to stop.

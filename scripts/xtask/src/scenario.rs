@@ -499,6 +499,14 @@ mod tests {
     }
 
     #[test]
+    fn the_second_boots_of_two_disks_have_logs_of_their_own() {
+        let after = |boot: Boot| boot.next.map(|next| next.id());
+        let restarted = after(blk::blk_backend_restarts(Platform::Uml)).unwrap();
+        let left = blk::what_is_left(&blk::blk_power_cut(Platform::Uml)).id();
+        assert_ne!(restarted, left);
+    }
+
+    #[test]
     fn a_part_of_a_boot() {
         let rng = || rng(Platform::Uml);
         assert!(rng().only("qemu").is_none());

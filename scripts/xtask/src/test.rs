@@ -59,9 +59,10 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
     let builds: Vec<_> = builds::CHECKS.iter().filter(wanted).copied().collect();
     let mut needs = needs(&boots, &variants, &builds);
     let of_patches = [check_patches::NAME, send_test::COMMAND];
-    let wants_patches = filter
-        .0
-        .is_none_or(|part| of_patches.iter().any(|name| part.starts_with(name)));
+    let wants_patches = filter.0.is_none_or(|part| {
+        let is_meant = |name: &&str| part.starts_with(name) || name.contains(part);
+        of_patches.iter().any(is_meant)
+    });
     if wants_patches {
         needs.extend(check_patches::NEEDS);
     }

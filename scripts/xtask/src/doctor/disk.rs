@@ -24,10 +24,14 @@ const PRODUCTS: &[(Need, &str, u64)] = &[
     (Need::Objects, "build/riscv64", 250 * MB),
     (Need::Objects, "build/lint", 500 * MB),
     (Need::Disks, "toolchain/disk-tools", 100 * MB),
+    (Need::Guest, "initramfs", 800 * MB),
+    (Need::DebugKernel, "hostile", 2500 * MB),
+    (Need::Lint, "series.git", 400 * MB),
+    (Need::Lint, "check-patches", 3000 * MB),
     (Need::Matrix, "matrix", 5000 * MB),
     (Need::Roots, "roots", 4000 * MB),
     (Need::Kernel, "toolchain", 500 * MB),
-    (Need::Kernel, "cargo-target", 1200 * MB),
+    (Need::Kernel, "cargo-target", 1500 * MB),
 ];
 
 /// Fails unless the cache's disk has room for what `needs` will still add. Only

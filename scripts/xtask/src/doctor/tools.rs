@@ -44,6 +44,8 @@ const TOOLS: &[Tool] = &[
     program(Need::Source, "patch", "patch"),
     program(Need::Source, "tar", "tar"),
     program(Need::Source, "xz", "xz-utils"),
+    // The series is made of commits.
+    program(Need::Source, "git", "git"),
     program(Need::Kernel, "make", "make"),
     // Links the Rust programs, ours and the kernel build's own.
     program(Need::Kernel, "cc", "gcc"),

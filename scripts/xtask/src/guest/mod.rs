@@ -172,12 +172,17 @@ impl<'a> Lab<'a> {
         let outcome = transcript.claims.judge(dir.path(), boot);
         transcript.outcomes.extend(outcome);
         let mut entries = judge::judge(boot, &transcript);
+        let mut log = &transcript.log;
+        let after;
         if let Some(next) = &boot.next {
             let next = transcript.told_to(next);
-            let after = self.watch(&next, &accel, Some(&stage), dir.path())?;
+            after = self.watch(&next, &accel, Some(&stage), dir.path())?;
+            if entries.iter().all(|entry| entry.ok) {
+                log = &after.log;
+            }
             entries.extend(judge::judge(&next, &after));
         }
-        let entries = self.conclude(entries, stage, &transcript.log);
+        let entries = self.conclude(entries, stage, log);
         Ok((entries, transcript))
     }
 

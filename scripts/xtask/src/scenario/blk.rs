@@ -174,6 +174,7 @@ pub fn blk_backend_restarts(platform: Platform) -> Boot {
 /// A look at the disk on which another boot synced files.
 pub fn what_is_left(of: &Boot) -> Boot {
     Boot {
+        label: Some(format!("{}-again", of.id())),
         disks: vec![Disk {
             logged: false,
             ..of.disks[0].clone()
@@ -220,15 +221,18 @@ pub fn blk_bounce(platform: Platform) -> Boot {
 
 /// The power is cut under a file system.
 pub fn blk_power_cut(platform: Platform) -> Boot {
-    let wanted = std::env::var(POWER_CUTS_ENV).ok();
-    let count = wanted.and_then(|count| count.parse().ok());
+    // What is no number is none: that fails, rather than to pass with fewer.
+    let count = match std::env::var(POWER_CUTS_ENV) {
+        Ok(count) => count.parse().unwrap_or(0),
+        Err(_) => POWER_CUTS,
+    };
     Boot {
         disks: vec![Disk {
             logged: true,
             ..Disk::new(KIB[SCRATCH])
         }],
         checks: vec!["power-cut"],
-        power_cuts: Some(count.unwrap_or(POWER_CUTS)),
+        power_cuts: Some(count),
         ..Boot::new(platform, "blk-power-cut", 120)
     }
 }

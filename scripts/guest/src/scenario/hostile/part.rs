@@ -104,7 +104,6 @@ mod tests {
             &mut met.failed,
             &mut met.stale,
             &mut met.blank,
-            &mut met.lost,
             &mut met.millis,
         ];
         numbers.into_iter().for_each(|number| *number = u64::MAX);

@@ -12,9 +12,6 @@ pub struct Found {
     pub stale: u64,
     /// As many words as the rest would be.
     pub blank: u64,
-    /// Missing in the range of the numbers that were seen. Nothing is wrong with
-    /// that: the class reads for the kernel as well.
-    pub lost: u64,
 }
 
 impl Found {
@@ -35,22 +32,16 @@ impl Found {
         numbers.sort_unstable();
         numbers.dedup();
         let different = numbers.len() as u64;
-        let range = match (numbers.first(), numbers.last()) {
-            (Some(first), Some(last)) => last - first + 1,
-            _ => 0,
-        };
         Self {
             stale: markers + all - different,
             // The halves of a word that was cut are not worth one.
             blank: strange / words::LEN as u64,
-            lost: range - different,
         }
     }
 
     pub fn tell(&self, met: &mut Met) {
         met.stale += self.stale;
         met.blank += self.blank;
-        met.lost += self.lost;
     }
 }
 
@@ -62,21 +53,21 @@ mod tests {
         numbers.iter().copied().flat_map(words::word).collect()
     }
 
-    fn found(stale: u64, blank: u64, lost: u64) -> Found {
-        Found { stale, blank, lost }
+    fn found(stale: u64, blank: u64) -> Found {
+        Found { stale, blank }
     }
 
     #[test]
     fn honest_words_are_in_order_or_not() {
-        assert_eq!(Found::of(&bytes(&[5, 6, 7])), found(0, 0, 0));
-        assert_eq!(Found::of(&bytes(&[7, 6, 5])), found(0, 0, 0));
-        assert_eq!(Found::of(&[]), found(0, 0, 0));
+        assert_eq!(Found::of(&bytes(&[5, 6, 7])), found(0, 0));
+        assert_eq!(Found::of(&bytes(&[7, 6, 5])), found(0, 0));
+        assert_eq!(Found::of(&[]), found(0, 0));
     }
 
     #[test]
-    fn what_comes_twice_is_stale_and_what_never_comes_is_lost() {
-        assert_eq!(Found::of(&bytes(&[5, 6, 5, 5])), found(2, 0, 0));
-        assert_eq!(Found::of(&bytes(&[5, 9])), found(0, 0, 3));
+    fn what_comes_twice_is_stale_and_what_never_comes_is_not() {
+        assert_eq!(Found::of(&bytes(&[5, 6, 5, 5])), found(2, 0));
+        assert_eq!(Found::of(&bytes(&[5, 9])), found(0, 0));
     }
 
     #[test]
@@ -85,7 +76,7 @@ mod tests {
         all.extend([0; 3]);
         all.extend(MARKER);
         all.extend(bytes(&[2]));
-        assert_eq!(Found::of(&all), found(1, 0, 0));
+        assert_eq!(Found::of(&all), found(1, 0));
     }
 
     #[test]
@@ -93,6 +84,6 @@ mod tests {
         let mut all = bytes(&[1])[3..].to_vec();
         all.extend([0; 40]);
         all.extend(bytes(&[2, 3]));
-        assert_eq!(Found::of(&all), found(0, 5, 0));
+        assert_eq!(Found::of(&all), found(0, 5));
     }
 }
