@@ -56,7 +56,9 @@ pub fn run(ctx: &Context, again: bool) -> Result<()> {
     let time = Entry::new("check-patches.time").pass(minutes, "min", "all of this");
     results.push(time.at_most(TIME_BAR));
     let machine = vec!["UML".into()];
-    Report::new(NAME, &source.kernel_version, &source, machine, &results).conclude(ctx, None)
+    Report::new(NAME, &source.kernel_version, &source, machine, &results)
+        .of(&tree)
+        .conclude(ctx, None)
 }
 
 /// All results. A tree that was good with the same tools and configurations is

@@ -3,11 +3,13 @@
 //! `make patches`: the series as mails that only have to be sent.
 
 mod cover;
+mod lab;
 mod mail;
 mod recipients;
 mod results;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -67,6 +69,8 @@ pub struct Patches {
     pub threads: Vec<Thread>,
     /// Whether a cover letter lacks a measurement.
     lacks_results: bool,
+    /// By which commands measurements were taken that are not of this series.
+    outdated: BTreeSet<String>,
 }
 
 /// The command `patches`.
@@ -136,14 +140,23 @@ pub fn make(
     if let (Some(before), Some(since)) = (&before, &posting.since) {
         maker.check_changes(before, since)?;
     }
-    let covers = maker.covers(&results::read(&ctx.repo))?;
+    let kept = results::read(&ctx.repo);
+    let covers = maker.covers(&kept)?;
     let lacks_results = lacks_results(&covers, posting)?;
+    let outdated = outdated(&kept, tree);
+    if posting.signoff && !outdated.is_empty() {
+        bail_help!(
+            "SIGNOFF=1: a cover letter quotes results of another state of the series",
+            format!("{} takes them again", commands(&outdated))
+        );
+    }
     let threads = maker.threads(ctx, &tree.dir, before.as_deref(), &covers, out)?;
     Ok(Patches {
         series,
         dir: out.to_owned(),
         threads,
         lacks_results,
+        outdated,
     })
 }
 
@@ -303,8 +316,10 @@ impl Maker<'_> {
             })
             .collect();
         let recipients = recipients::of(ctx, tree, &requests)?;
+        let names = names(&threads)?;
         for (number, thread) in threads.iter().enumerate() {
-            self.complete(number, thread, &covers[number], &recipients[number])?;
+            let cover = with_names(&covers[number], &names);
+            self.complete(number, thread, &cover, &recipients[number])?;
         }
         stage.finish(&out.display().to_string());
         Ok(threads)
@@ -324,11 +339,10 @@ impl Maker<'_> {
             .iter()
             .map(|path| Mail::read(path))
             .collect::<Result<_>>()?;
-        // git names a cover letter by the second in which it was made.
-        let (plain, unique) = ("<cover.", format!("<cover.{}.", topic.name));
+        let unique = unique(&topic.name);
         mails
             .iter_mut()
-            .for_each(|mail| mail.rename_thread(plain, &unique));
+            .for_each(|mail| mail.rename_thread(PLAIN, &unique));
         for (mail, recipients) in mails[1..].iter_mut().zip(recipients) {
             mail.address(recipients);
         }
@@ -395,6 +409,48 @@ impl Maker<'_> {
     }
 }
 
+/// How git begins the name of a cover letter, which goes on with the second in which
+/// it was made.
+const PLAIN: &str = "<cover.";
+
+/// How ours begins: several are made in one second.
+fn unique(topic: &str) -> String {
+    format!("{PLAIN}{topic}.")
+}
+
+/// The topics, and what their cover letters will be called.
+fn names(threads: &[Thread]) -> Result<Vec<(String, String)>> {
+    let name = |thread: &Thread| {
+        let cover = Mail::read(&thread.files[0])?;
+        let id = cover.message_id().context("a cover letter has no name")?;
+        let id = id.replace(PLAIN, &unique(&thread.name));
+        Ok((thread.name.clone(), id))
+    };
+    threads.iter().map(name).collect()
+}
+
+/// A cover letter that names the threads of other topics.
+fn with_names(cover: &str, names: &[(String, String)]) -> String {
+    let mut text = cover.to_owned();
+    for (topic, id) in names {
+        text = text.replace(&cover::thread(topic), id);
+    }
+    text
+}
+
+/// By which commands results were taken that are not of this state of the series.
+fn outdated(kept: &[Kept], tree: &Tree) -> BTreeSet<String> {
+    let of_another = |kept: &&Kept| kept.of.tree.as_deref() != Some(tree.digest.as_str());
+    let outdated = kept.iter().filter(of_another);
+    outdated
+        .map(|kept| format!("`make {}`", kept.of.command))
+        .collect()
+}
+
+fn commands(all: &BTreeSet<String>) -> String {
+    Vec::from_iter(all.iter().map(String::as_str)).join(" and ")
+}
+
 fn conclude(ctx: &Context, posting: &Posting, patches: &Patches) {
     let mut rows = vec![["topic", "patches", "mails"].map(str::to_owned).to_vec()];
     for thread in &patches.threads {
@@ -419,6 +475,12 @@ fn conclude(ctx: &Context, posting: &Posting, patches: &Patches) {
     if patches.lacks_results {
         ctx.ui
             .print("The cover letters lack measurements: `make run` and `make test` take them.");
+    }
+    if !patches.outdated.is_empty() {
+        ctx.ui.print(&format!(
+            "The cover letters quote results of another state of the series: {} takes them again.",
+            commands(&patches.outdated)
+        ));
     }
     if posting.version > 1 && posting.since.is_none() {
         ctx.ui.print(
@@ -465,6 +527,42 @@ mod tests {
         assert!(!lacks_results(&complete, &posting(true)).unwrap());
         assert!(lacks_results(&lacking, &posting(false)).unwrap());
         assert!(lacks_results(&lacking, &posting(true)).is_err());
+    }
+
+    #[test]
+    fn threads_are_named_in_the_letters_of_others() {
+        let names = [("10-a".to_owned(), "<cover.10-a.7@x>".to_owned())];
+        let cover = format!(
+            "needs\n  {}\n  {}\n",
+            cover::thread("10-a"),
+            cover::thread("1")
+        );
+        let text = with_names(&cover, &names);
+        assert_eq!(text, "needs\n  <cover.10-a.7@x>\n  @thread 1@\n");
+    }
+
+    #[test]
+    fn results_of_another_state_are_told_by_their_commands() {
+        let of = |command: &str, tree: Option<&str>| {
+            let mut kept = results::tests::kept("2026", Entry::new("a"));
+            kept.of.command = command.into();
+            kept.of.tree = tree.map(str::to_owned);
+            kept
+        };
+        let tree = Tree {
+            dir: PathBuf::new(),
+            digest: "now".into(),
+            generation: String::new(),
+        };
+        let kept = [
+            of("test", Some("now")),
+            of("bench", Some("then")),
+            of("run", None),
+        ];
+        assert_eq!(
+            commands(&outdated(&kept, &tree)),
+            "`make bench` and `make run`"
+        );
     }
 
     #[test]

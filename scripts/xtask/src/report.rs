@@ -8,6 +8,7 @@ use anyhow::Result;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
 
+use crate::assemble::Tree;
 use crate::context::Context;
 use crate::source::Source;
 use crate::stamp;
@@ -141,6 +142,9 @@ pub struct Report<'a> {
     kernel_source: String,
     date: String,
     machine: Vec<String>,
+    /// The work tree: Linux with the series on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<&'a str>,
     results: &'a [Entry],
 }
 
@@ -158,7 +162,16 @@ impl<'a> Report<'a> {
             kernel_source: source.package.clone(),
             date: now(),
             machine,
+            tree: None,
             results,
+        }
+    }
+
+    /// Says of which work tree the results are.
+    pub fn of(self, tree: &'a Tree) -> Self {
+        Self {
+            tree: Some(&tree.digest),
+            ..self
         }
     }
 

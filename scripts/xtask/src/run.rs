@@ -49,7 +49,8 @@ pub fn run(ctx: &Context) -> Result<()> {
     }
     let accel = lab.accel()?.name();
     let machine = vec![accel.to_owned(), "UML".into()];
-    let json = Report::new("run", &release, &source, machine, &results).write_json(ctx)?;
+    let report = Report::new("run", &release, &source, machine, &results).of(&tree);
+    let json = report.write_json(ctx)?;
     let logs = ctx.out.join("logs");
     ctx.ui
         .print(&format!("\nLinux {release} from {}\n", source.package));

@@ -118,7 +118,7 @@ pub fn run(ctx: &Context, filter: Option<&str>) -> Result<()> {
         ctx.ui.print(&format!("\n{listing}"));
     }
     let machine = machine(&mut lab, &boots)?;
-    let report = Report::new("test", &release, &source, machine, &results);
+    let report = Report::new("test", &release, &source, machine, &results).of(&tree);
     let only = filter
         .0
         .map(|part| format!("only tests with {part:?} in their names were run"));

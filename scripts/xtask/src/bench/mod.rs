@@ -174,7 +174,9 @@ pub fn run(ctx: &Context, options: &Options) -> Result<()> {
         out = ctx.out.display()
     );
     let natures = test::machine(&mut lab, &boots)?;
-    Report::new("bench", &release, &source, natures, &results).conclude(ctx, Some(&note))
+    Report::new("bench", &release, &source, natures, &results)
+        .of(&tree)
+        .conclude(ctx, Some(&note))
 }
 
 /// The name that rows have for the machine of a boot.

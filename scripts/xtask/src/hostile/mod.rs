@@ -29,7 +29,7 @@ use crate::report::{self, Counts, Entry, Report};
 use crate::scenario::{self, Boot, Platform};
 use crate::source::{self, Source};
 use crate::stamp;
-pub use row::Driver;
+pub use row::{case_name, Driver};
 use row::{Row, Run};
 
 /// What results are called in the tests of everything.
@@ -327,7 +327,9 @@ fn conclude(
         machine: machine.clone(),
         took: started.elapsed(),
     };
-    Report::new("hostile", &release, &setup.source, machine, &entries).write(ctx)?;
+    Report::new("hostile", &release, &setup.source, machine, &entries)
+        .of(&setup.tree)
+        .write(ctx)?;
     let write = |name: &str, text: String| {
         stamp::write_atomically(&ctx.out.join(name), text.as_bytes(), 0o644)
     };

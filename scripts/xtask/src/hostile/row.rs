@@ -57,10 +57,15 @@ impl Run {
     }
 
     pub fn case_name(&self) -> String {
-        match self.transport {
-            Transport::Uml => self.case.name.clone(),
-            Transport::Qemu => format!("{}{ON_QEMU}", self.case.name),
-        }
+        case_name(&self.case, self.transport)
+    }
+}
+
+/// The name that results have of a case on a transport.
+pub fn case_name(case: &Case, transport: Transport) -> String {
+    match transport {
+        Transport::Uml => case.name.clone(),
+        Transport::Qemu => format!("{}{ON_QEMU}", case.name),
     }
 }
 

@@ -58,7 +58,7 @@ impl Cover<'_> {
     fn dependencies(&self) -> String {
         let needs = self.topic.needs.iter().map(|(name, why)| {
             let need = self.series.declared(name);
-            dependency(need.map_or("", |topic| &topic.subject), why)
+            dependency(need.map_or("", |topic| &topic.subject), name, why)
         });
         let needs: Vec<_> = needs.collect();
         match needs.is_empty() {
@@ -100,8 +100,14 @@ fn of_topics(topics: &[&str], needed: &BTreeSet<&str>, ids: &[String]) -> Result
     Ok(wanted.map(|(_, id)| format!("{id}\n")).collect())
 }
 
-fn dependency(subject: &str, why: &str) -> String {
-    let lines = tables::words(&format!("\"{subject}\":")) + &tables::words(why);
+/// What stands for the name of a thread until the mails have names.
+pub fn thread(topic: &str) -> String {
+    format!("@thread {topic}@")
+}
+
+fn dependency(subject: &str, topic: &str, why: &str) -> String {
+    let subject = tables::words(&format!("\"{subject}\":"));
+    let lines = format!("{subject}{}\n{}", thread(topic), tables::words(why));
     tables::indented(&lines)
 }
 
@@ -166,9 +172,9 @@ mod tests {
     #[test]
     fn dependencies_fit_in_a_mail() {
         let long = "word ".repeat(20);
-        let text = dependency(long.trim(), &long);
+        let text = dependency(long.trim(), "10-a", &long);
         assert!(text.starts_with("  \"word word"), "{text}");
-        assert!(text.contains("word\":\n  word"), "{text}");
+        assert!(text.contains("word\":\n  @thread 10-a@\n  word"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 75), "{text}");
     }
 }

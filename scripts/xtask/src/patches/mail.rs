@@ -39,6 +39,13 @@ impl Mail {
         self.text.replace_range(..end, &header);
     }
 
+    /// Of the header, with its brackets.
+    pub fn message_id(&self) -> Option<&str> {
+        let header = self.text.split("\n\n").next()?;
+        let mut lines = header.lines();
+        lines.find_map(|line| line.strip_prefix("Message-ID: "))
+    }
+
     /// The lines that name the patches before these, the first one first.
     pub fn prerequisites(&self) -> Vec<String> {
         let base = self.base().map(|base| &self.text[base]);
@@ -107,6 +114,14 @@ mod tests {
         mail.rename_thread("<cover.", "<cover.10-a.");
         let expected = "Message-ID: <a@x>\nIn-Reply-To: <cover.10-a.1@x>\n\n<cover.1@x>\n";
         assert_eq!(mail.text, expected);
+    }
+
+    #[test]
+    fn a_mail_knows_its_name() {
+        let text = "From: a\nMessage-ID: <cover.1@x>\n\nMessage-ID: <b@x>\n".into();
+        assert_eq!(Mail { text }.message_id(), Some("<cover.1@x>"));
+        let text = "From: a\n\nMessage-ID: <b@x>\n".into();
+        assert_eq!(Mail { text }.message_id(), None);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use crate::stamp;
 /// Where the results are kept, in the repository.
 pub const FILE: &str = "scripts/series/results.json";
 /// The commands whose results are quoted.
-const COMMANDS: [&str; 3] = ["run", "test", "bench"];
+const COMMANDS: [&str; 4] = ["run", "test", "bench", HOSTILE];
+/// The command whose results `make test` has under names that begin so.
+const HOSTILE: &str = "hostile";
 /// How the names of KUnit suites with devices that lie end.
 const LIES: [&str; 3] = ["_lies", "_config", "_zones"];
 /// How the names of the results end that make a row of throughput.
@@ -52,6 +54,9 @@ pub struct Run {
     pub date: String,
     pub kernel: String,
     pub machine: Vec<String>,
+    /// The work tree, where the command said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
 }
 
 impl Run {
@@ -94,7 +99,19 @@ fn path(repo: &Path) -> PathBuf {
 /// Puts what is newer in the place of what has the same name.
 fn merge(mut known: Vec<Kept>, results: Vec<Results>) -> Vec<Kept> {
     for Results { run, results } in results {
-        for entry in results.into_iter().filter(is_quoted) {
+        let name = |entry: Entry| match run.command == HOSTILE {
+            true => Entry {
+                name: format!("{HOSTILE}.{}", entry.name),
+                ..entry
+            },
+            false => entry,
+        };
+        for entry in results
+            .into_iter()
+            .map(name)
+            .filter(is_quoted)
+            .map(in_brief)
+        {
             let of = run.clone();
             match known.iter_mut().find(|kept| kept.entry.name == entry.name) {
                 Some(kept) if kept.of.date < of.date => *kept = Kept { entry, of },
@@ -116,7 +133,40 @@ fn is_quoted(entry: &Entry) -> bool {
     let is_number = is_cost(&COST)
         || is_cost(&COST_OF_BLK)
         || [THROUGHPUT, THROUGHPUT_OF_C, RATIO].iter().any(of_rng);
-    entry.skipped.is_none() && (suite(name).is_some() || is_number && !entry.unit.is_empty())
+    let is_measured = is_number && !entry.unit.is_empty() || is_speed_of_disk(entry);
+    entry.skipped.is_none() && (suite(name).is_some() || is_measured || is_lie(entry))
+}
+
+/// How many requests a second, by both drivers.
+pub fn is_speed_of_disk(entry: &Entry) -> bool {
+    let name = entry.name.strip_prefix("blk.").unwrap_or_default();
+    entry.detail.starts_with("requests/s: C ") && !name.is_empty()
+}
+
+/// What came of a lie of the lab's device, if that proves anything.
+fn is_lie(entry: &Entry) -> bool {
+    lie(&entry.name).is_some() && entry.value >= 0.0 && !entry.detail.starts_with("proves nothing")
+}
+
+/// The case, the driver and the ring of a name such as `hostile.irq-storm.c.split`.
+pub fn lie(name: &str) -> Option<(&str, &str, &str)> {
+    let name = name.strip_prefix(HOSTILE)?.strip_prefix('.')?;
+    let (rest, ring) = name.rsplit_once('.')?;
+    let (case, driver) = rest.rsplit_once('.')?;
+    (["c", "rust"].contains(&driver) && ["split", "packed"].contains(&ring))
+        .then_some((case, driver, ring))
+}
+
+/// Of a lie only the outcome is quoted.
+fn in_brief(entry: Entry) -> Entry {
+    match is_lie(&entry) {
+        true => Entry {
+            detail: String::new(),
+            excerpt: Vec::new(),
+            ..entry
+        },
+        false => entry,
+    }
 }
 
 /// The kernel and the name of a suite of lies.
@@ -143,6 +193,7 @@ pub mod tests {
             date: date.into(),
             kernel: "7.3.4".into(),
             machine: vec!["TCG".into()],
+            tree: None,
         }
     }
 
@@ -201,6 +252,39 @@ pub mod tests {
         let speed = |name: &str| is_quoted(&Entry::new(name).pass(1.0, "MB/s", ""));
         assert!(speed("rng.uml.throughput.c") && speed("rng.uml.ratio"));
         assert!(!speed("blk.uml.ratio") && !speed("rng.uml.throughput.kernel-log"));
+    }
+
+    #[test]
+    fn lies_of_the_lab_are_kept_in_brief_and_by_one_name() {
+        let outcome = |name: &str, value: f64, detail: &str| {
+            Entry::new(name).pass(value, "hang", format!("{detail}; 1 lies told"))
+        };
+        let of = |command: &str, date: &str, entry| Results {
+            run: Run {
+                command: command.into(),
+                ..run("", date)
+            },
+            results: vec![entry],
+        };
+        let merged = merge(
+            Vec::new(),
+            vec![
+                of("test", "1", outcome("hostile.irq-storm.c.split", 6.0, "a")),
+                of("hostile", "2", outcome("irq-storm.c.split", 7.0, "b")),
+                of("hostile", "2", outcome("irq-storm.c.packed", -1.0, "c")),
+                of(
+                    "hostile",
+                    "2",
+                    outcome("x.rust.split", 6.0, "proves nothing"),
+                ),
+                of("test", "2", outcome("hostile.drain-skipped", 6.0, "d")),
+                of("bench", "2", outcome("irq-storm.c.split", 6.0, "e")),
+            ],
+        );
+        assert_eq!(merged.len(), 1, "{merged:?}");
+        assert_eq!(merged[0].entry.value, 7.0);
+        assert_eq!(merged[0].entry.name, "hostile.irq-storm.c.split");
+        assert_eq!(merged[0].entry.detail, "");
     }
 
     #[test]

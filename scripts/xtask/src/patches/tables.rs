@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+use hostile::model::Device;
+
+use super::lab;
 use super::results::{self, Kept};
 use crate::bail_help;
 use crate::report::{table, Entry};
@@ -41,22 +44,25 @@ fn named(name: &str, kept: &[Kept]) -> Result<String> {
     match name.split_once(':').unwrap_or((name, "")) {
         ("throughput", "") => Ok(throughput(kept)),
         ("cost", "") => Ok(cost(kept, &results::COST, OF_QUEUE)),
+        ("throughput_blk", "") => Ok(throughput_of_disks(kept)),
+        ("lab", "rng") => lab::lies(kept, Device::Rng),
+        ("lab", "blk") => lab::lies(kept, Device::Blk),
         ("cost_blk", "") => Ok(cost(kept, &results::COST_OF_BLK, OF_BLK)),
         ("lies", prefix) if !prefix.is_empty() => Ok(lies(kept, prefix)),
         _ => bail_help!(
             format!("a cover letter names {{{name}}}, and there is no such table"),
-            "there are {throughput}, {cost}, {cost_blk} and, of the suites whose names begin \
-             with PREFIX, {lies:PREFIX}"
+            "there are {throughput}, {throughput_blk}, {cost}, {cost_blk}, {lab:rng}, {lab:blk} \
+             and, of the suites whose names begin with PREFIX, {lies:PREFIX}"
         ),
     }
 }
 
-fn none(command: &str) -> String {
+pub fn none(command: &str) -> String {
     format!("{NONE}: `make {command}` was not run before this was written)\n")
 }
 
 /// By which commands, when, on what and how results were taken.
-fn taken(of: &[&Kept], how: &str) -> String {
+pub fn taken(of: &[&Kept], how: &str) -> String {
     let all = |get: fn(&Kept) -> &str| {
         let all: BTreeSet<_> = of.iter().map(|kept| get(kept)).collect();
         Vec::from_iter(all)
@@ -141,6 +147,19 @@ pub fn words(text: &str) -> String {
     wrapped(&words, " ")
 }
 
+/// As many words in a line as fit into a column.
+pub fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= width => *line += &format!(" {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 /// As many pieces in a line as fit in a mail.
 fn wrapped(pieces: &[String], separator: &str) -> String {
     let mut text = String::new();
@@ -192,6 +211,37 @@ fn throughput(kept: &[Kept]) -> String {
     format!("{}\n{}", taken(&quoted, how), indented(&table(&rows)))
 }
 
+/// A row for each load of a disk of somebody else.
+fn throughput_of_disks(kept: &[Kept]) -> String {
+    let mut rows = vec![row(["guest", "load", "C", "Rust", "Rust/C", "turns"])];
+    let quoted: Vec<_> = kept
+        .iter()
+        .filter(|kept| results::is_speed_of_disk(&kept.entry))
+        .collect();
+    for Kept { entry, .. } in &quoted {
+        let (c, rust) = sides(&entry.detail);
+        let ratios = entry.detail.rsplit_once("ratios ");
+        // Such as `blk.qemu.randread-4k-d32`.
+        let mut name = entry.name.splitn(3, '.').skip(1);
+        let (guest, load) = (name.next().unwrap_or(""), name.next().unwrap_or(""));
+        rows.push(row([
+            guest,
+            load,
+            &c,
+            &rust,
+            &ratio(entry, 3),
+            ratios.map_or("", |(_, ratios)| ratios),
+        ]));
+    }
+    match quoted.is_empty() {
+        true => none("bench"),
+        false => format!("{}\n{}", taken(&quoted, OF_DISKS), indented(&table(&rows))),
+    }
+}
+
+const OF_DISKS: &str = "requests a second, with fio; the disk is QEMU's virtio-blk-pci or, by \
+                        vhost-user, that of qemu-storage-daemon; C and Rust by turns in one \
+                        boot; medians, and the least and the most of the turns";
 const OF_QUEUE: &str = "to post one buffer + to get it back, in instructions that the emulator \
                         counts";
 const OF_BLK: &str = "to read a block of 4 KiB, to submit + to complete it, in instructions that \
@@ -241,7 +291,7 @@ fn find<'a>(kept: &'a [Kept], name: &str) -> Option<&'a Kept> {
     kept.iter().find(|kept| kept.entry.name == name)
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
@@ -356,6 +406,26 @@ mod tests {
             "{text}"
         );
         assert!(throughput(&all[..2]).starts_with(NONE));
+    }
+
+    #[test]
+    fn disks_have_a_row_for_each_load() {
+        let detail = "requests/s: C 43581 (35401 to 47378), Rust 42843 (39760 to 48903); \
+                      ratios 0.874 to 1.243";
+        let of_scrub = "requests/s: Rust 9 (8 to 10), Rust, scrubbing 8 (7 to 9); ratios 1 to 1";
+        let all = [
+            measured("blk.qemu.randread-4k-d32", 1.0321, "x", detail),
+            measured("blk.qemu.scrub-4k-d1", 0.9, "x", of_scrub),
+        ];
+        let text = fill("{throughput_blk}", &all).unwrap();
+        assert!(
+            text.contains("qemu   randread-4k-d32  43581  42843  1.032   0.874 to 1.243"),
+            "{text}"
+        );
+        assert!(!text.contains("scrub"), "{text}");
+        assert!(fill("{throughput_blk}", &all[1..])
+            .unwrap()
+            .starts_with(NONE));
     }
 
     #[test]
