@@ -147,7 +147,7 @@ pub fn make(
     if posting.signoff && !outdated.is_empty() {
         bail_help!(
             "SIGNOFF=1: a cover letter quotes results of another state of the series",
-            format!("{} takes them again", commands(&outdated))
+            format!("to take them again: {}", commands(&outdated))
         );
     }
     let threads = maker.threads(ctx, &tree.dir, before.as_deref(), &covers, out)?;
@@ -166,7 +166,7 @@ fn lacks_results(covers: &[String], posting: &Posting) -> Result<bool> {
     if lacks && posting.signoff {
         bail_help!(
             "SIGNOFF=1: a cover letter quotes what was not measured",
-            "`make run` and `make test` measure it; the letters made without SIGNOFF=1 show where"
+            "the letters made without SIGNOFF=1 show where, and which command measures it"
         );
     }
     Ok(lacks)
@@ -474,11 +474,11 @@ fn conclude(ctx: &Context, posting: &Posting, patches: &Patches) {
     }
     if patches.lacks_results {
         ctx.ui
-            .print("The cover letters lack measurements: `make run` and `make test` take them.");
+            .print("The cover letters lack measurements, and say which command takes them.");
     }
     if !patches.outdated.is_empty() {
         ctx.ui.print(&format!(
-            "The cover letters quote results of another state of the series: {} takes them again.",
+            "The cover letters quote results of another state of the series; to take them again: {}",
             commands(&patches.outdated)
         ));
     }

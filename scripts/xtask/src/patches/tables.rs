@@ -207,7 +207,9 @@ fn throughput(kept: &[Kept]) -> String {
     if quoted.is_empty() {
         return none("run");
     }
-    let how = "64 KiB reads of /dev/hwrng, C and Rust by turns in one boot, medians of pairs";
+    let how =
+        "64 KiB reads of /dev/hwrng, C and Rust by turns in one boot, medians and their ratio, \
+               and the ratios of the pairs";
     format!("{}\n{}", taken(&quoted, how), indented(&table(&rows)))
 }
 
