@@ -2,8 +2,9 @@
 
 //! File systems with a journal, filled, emptied in part, read back and checked.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{symlink, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,8 +20,12 @@ use crate::report::Measured;
 
 pub const AT: &str = "/tmp/disk";
 const FILES: u64 = 120;
+/// What is packed up, and unpacked on the disk: a shell, modules of the kernel, and
+/// what is made for this.
+const TREES: [&str; 3] = ["bin", "modules", "tmp/odd"];
+const ARCHIVE: &str = "/tmp/tree.tar";
 const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
-const MOUNT_LIMIT: Duration = Duration::from_secs(60);
+pub const MOUNT_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
@@ -90,25 +95,94 @@ pub fn run(driver: &str, kind: FileSystem) -> Result<Measured> {
         // What is mounted could not be unbound for good.
         let _ = unmount_it();
     }
-    let kib = used?;
+    let (kib, unpacked) = used?;
     disk.unbind(LIMIT)?;
     let checker = kind.checker();
-    let detail = format!("{kib} KiB in files, some of them removed: all right, {checker} content");
+    let detail = format!(
+        "{kib} KiB in files, some of them removed, and {unpacked} that tar unpacked: all right, \
+         {checker} content"
+    );
     Ok(Measured::new(FILES as f64, "files", detail))
 }
 
-/// Returns how much was written, in KiB.
-fn use_it(disk: &Bound, kind: FileSystem) -> Result<usize> {
+/// Returns how much was written, in KiB, and how many files were unpacked.
+fn use_it(disk: &Bound, kind: FileSystem) -> Result<(usize, usize)> {
     kind.mount(disk)?;
     let kib = within(MOUNT_LIMIT, "filling the file system", fill_tree)?;
+    unpack()?;
     drop_caches()?;
     within(MOUNT_LIMIT, "reading the file system", check_tree)?;
+    within(MOUNT_LIMIT, "reading what was unpacked", check_unpacked)?;
     unmount_it()?;
     kind.is_clean(disk)?;
     kind.mount(disk)?;
     within(MOUNT_LIMIT, "reading the file system again", check_tree)?;
+    let unpacked = within(MOUNT_LIMIT, "reading the rest again", check_unpacked)?;
     unmount_it()?;
-    Ok(kib)
+    Ok((kib, unpacked))
+}
+
+/// Lets tar write a tree to the disk.
+fn unpack() -> Result<()> {
+    make_odd(&Path::new("/").join(TREES[2]))?;
+    let pack: Vec<_> = ["-c", "-f", ARCHIVE, "-C", "/"]
+        .into_iter()
+        .chain(TREES)
+        .collect();
+    Program::small("tar", &pack)?.succeeds(PROGRAM_LIMIT)?;
+    Program::small("tar", &["-x", "-f", ARCHIVE, "-C", AT])?.succeeds(PROGRAM_LIMIT)?;
+    fs::remove_file(ARCHIVE).context(ARCHIVE)?;
+    Program::small("sync", &[])?.succeeds(PROGRAM_LIMIT)
+}
+
+/// Directories in directories, links, and files that are not like others.
+fn make_odd(root: &Path) -> Result<()> {
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => (),
+    }
+    let deep: PathBuf = (0..40).fold(root.into(), |path: PathBuf, number| {
+        path.join(format!("directory{number}"))
+    });
+    fs::create_dir_all(&deep)?;
+    let secret = deep.join("secret");
+    fs::write(&secret, "deep")?;
+    fs::set_permissions(&secret, Permissions::from_mode(0o600))?;
+    fs::write(root.join("empty"), "")?;
+    fs::hard_link(&secret, root.join("twice"))?;
+    symlink("directory0/directory1", root.join("link"))?;
+    symlink("nowhere", root.join("dangling"))?;
+    Ok(())
+}
+
+fn check_unpacked() -> Result<usize> {
+    let all = TREES.map(|tree| same(&Path::new("/").join(tree), &Path::new(AT).join(tree)));
+    all.into_iter().sum()
+}
+
+/// Fails unless both are the same; counts what there is.
+fn same(from: &Path, to: &Path) -> Result<usize> {
+    let name = || to.display().to_string();
+    let (old, new) = (
+        from.symlink_metadata()?,
+        to.symlink_metadata().with_context(name)?,
+    );
+    ensure!(old.mode() == new.mode(), "{} has another mode", name());
+    if old.is_dir() {
+        let entries = from.read_dir()?.map(|entry| {
+            let entry = entry?.file_name();
+            same(&from.join(&entry), &to.join(&entry))
+        });
+        return entries.sum::<Result<usize>>().map(|count| count + 1);
+    }
+    let is_same = match old.is_symlink() {
+        true => from.read_link()? == to.read_link()?,
+        false => {
+            old.nlink() == new.nlink() && fs::read(from)? == fs::read(to).with_context(name)?
+        }
+    };
+    ensure!(is_same, "{} is not what was packed up", name());
+    Ok(1)
 }
 
 pub fn unmount_it() -> Result<()> {

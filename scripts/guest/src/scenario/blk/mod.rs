@@ -35,6 +35,9 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     cache::run(driver, report);
     // Where the host does not expect these, the machine cannot do them.
     report.check("resize", || resize::online(driver));
+    if FileSystem::Ext4.is_known() {
+        report.check("resize-mounted", || resize::under_mount(driver));
+    }
     for (name, kind) in [("ext4", FileSystem::Ext4), ("xfs", FileSystem::Xfs)] {
         if kind.is_known() {
             report.check(name, || file_system::run(driver, kind));

@@ -49,8 +49,10 @@ const LOADS: [Load; 6] = [
 ];
 
 /// What is read with and without scrubbing.
-const SCRUBBED: [Load; 4] = [
+const SCRUBBED: [Load; 6] = [
     load("blk.scrub", "randread", 4 << 10, 1),
+    load("blk.scrub", "randread", 4 << 10, 32),
+    load("blk.scrub", "randread", 64 << 10, 32),
     load("blk.scrub", "randread", 64 << 10, 1),
     load("blk.scrub", "randread", 256 << 10, 1),
     load("blk.scrub", "randread", 1 << 20, 1),

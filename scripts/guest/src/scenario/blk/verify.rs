@@ -3,6 +3,7 @@
 //! fio writes, reads back and checks; and that it does so over all queues, and
 //! over each layout of the ring.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
@@ -113,6 +114,7 @@ fn queues(driver: &str) -> Result<Measured> {
             for ((name, after), (_, before)) in after.iter().zip(&before) {
                 ensure!(after > before, "{name} was never used: {after} interrupts");
             }
+            answered_where_asked(&disk)?;
         }
         if number == SCRATCH {
             let before = interrupts(&disk)?;
@@ -131,20 +133,58 @@ fn queues(driver: &str) -> Result<Measured> {
     Ok(Measured::new(seen.len() as f64, "disks", detail))
 }
 
-/// The interrupts of each queue.
-fn interrupts(disk: &Bound) -> Result<Vec<(String, u64)>> {
+/// The CPUs that post to a queue are those that its interrupt goes to.
+fn answered_where_asked(disk: &Bound) -> Result<()> {
+    let prefix = prefix(disk)?;
+    for line in interrupt_lines()?.lines() {
+        let name = line.split_whitespace().last().unwrap_or_default();
+        let Some(queue) = name.strip_prefix(&prefix) else {
+            continue;
+        };
+        let number = line.split(':').next().unwrap_or_default().trim();
+        let path = format!("/proc/irq/{number}/smp_affinity_list");
+        let answered = cpus(&fs::read_to_string(&path).context(path)?)?;
+        let asking = cpus(&disk.read_attribute(&format!("mq/{queue}/cpu_list"))?)?;
+        ensure!(
+            answered == asking,
+            "{name}: CPUs {asking:?} post, {answered:?} are interrupted"
+        );
+    }
+    Ok(())
+}
+
+/// Of a list such as `0-1,3` or `0, 1`.
+fn cpus(list: &str) -> Result<BTreeSet<usize>> {
+    let mut all = BTreeSet::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        all.extend(first.trim().parse()?..=last.trim().parse::<usize>()?);
+    }
+    Ok(all)
+}
+
+/// What the names of the interrupts of its queues begin with.
+fn prefix(disk: &Bound) -> Result<String> {
     let device = disk.device.path("").context("the device is gone")?;
     let device = device.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = format!("{device}-req.");
+    Ok(format!("{device}-req."))
+}
+
+fn interrupt_lines() -> Result<String> {
     let path = "/proc/interrupts";
-    let text = fs::read_to_string(path).context(path)?;
+    fs::read_to_string(path).context(path)
+}
+
+/// The interrupts of each queue.
+fn interrupts(disk: &Bound) -> Result<Vec<(String, u64)>> {
+    let prefix = prefix(disk)?;
     let count = |line: &str| {
         let name = line.split_whitespace().last()?;
         let counts = line.split_whitespace().skip(1);
         let total = counts.map_while(|word| word.parse::<u64>().ok()).sum();
         name.starts_with(&prefix).then(|| (name.to_owned(), total))
     };
-    Ok(text.lines().filter_map(count).collect())
+    Ok(interrupt_lines()?.lines().filter_map(count).collect())
 }
 
 fn read_on_each_cpu(disk: &Bound, cpus: usize) -> Result<()> {
@@ -184,7 +224,7 @@ fn packed(driver: &str) -> Result<Measured> {
     // The first part was written to before.
     let (at, len) = ((KIB[PACKED] - 1024) << 10, 1 << 20);
     disk.holds(Cache::Direct, host_seed(PACKED), at, len)?;
-    for (job, parts) in [(DIRECT, 2), (QUEUES, 4)] {
+    for (job, parts) in [(DIRECT, 2), (BUFFERED, 2), (QUEUES, 4)] {
         drop_caches()?;
         fio(job, &disk, KIB[PACKED] / 2 / parts, FIO_LIMIT)?.succeeds(FIO_LIMIT)?;
     }
@@ -193,7 +233,7 @@ fn packed(driver: &str) -> Result<Measured> {
     Ok(Measured::new(
         1.0,
         "disks",
-        "packed ring, blocks of 4096 bytes: read, and fio crc32c",
+        "packed ring, blocks of 4096 bytes: read, and fio crc32c, past the cache and through it",
     ))
 }
 
@@ -211,4 +251,17 @@ fn polled(driver: &str) -> Result<Measured> {
     })?;
     let detail = "fio over io_uring, 2 of 4 queues polled: crc32c of each block right";
     Ok(Measured::new(PART_KIB as f64, "KiB", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus_are_read() {
+        for list in ["0-1,3\n", "0, 1, 3"] {
+            assert_eq!(cpus(list).unwrap(), [0, 1, 3].into());
+        }
+        assert!(cpus("").is_err());
+    }
 }
