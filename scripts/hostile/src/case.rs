@@ -186,6 +186,9 @@ pub struct Case {
     /// The device reaches memory through bounce buffers only.
     #[serde(default)]
     pub bounced: bool,
+    /// What the kernel's log has to say of it with our driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
     /// Another kernel than the one with the series: the name of a change to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,

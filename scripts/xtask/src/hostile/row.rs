@@ -80,6 +80,8 @@ pub struct Row {
     /// Why it proves nothing: the lie was not told, or the honest device is not
     /// served well.
     pub void: Option<String>,
+    /// What the log should say and does not.
+    pub unsaid: Option<String>,
     /// How often the device lied.
     pub told: usize,
     /// The log of the guest's console, below `out`.
@@ -102,7 +104,7 @@ impl Row {
         let case = &self.run.case;
         let of_c = self.run.driver == Driver::C && !case.is_honest();
         let is_measured = of_c || case.kernel.is_some();
-        self.void.is_none() && (is_measured || self.as_demanded())
+        self.void.is_none() && (is_measured || self.as_demanded() && self.unsaid.is_none())
     }
 
     pub fn demand(&self) -> String {
@@ -112,9 +114,10 @@ impl Row {
 
     pub fn entry(&self) -> Entry {
         let outcome = self.outcome.map_or("nothing", Outcome::name);
-        let detail = match &self.void {
-            Some(why) => format!("proves nothing: {why}"),
-            None => format!(
+        let detail = match (&self.void, &self.unsaid) {
+            (Some(why), _) => format!("proves nothing: {why}"),
+            (None, Some(text)) => format!("the log does not say {text:?}; {}", self.detail),
+            (None, None) => format!(
                 "{}; {} lies told, {}",
                 self.detail,
                 self.told,

@@ -12,7 +12,7 @@ use hostile::case::{Layout, Outcome, Transport};
 use hostile::teller;
 use protocol::hostile::Part;
 
-use super::row::{Row, Run};
+use super::row::{Driver, Row, Run};
 use super::{judge, module, pool, shown};
 use crate::guest::accel::Accel;
 use crate::guest::{self, liar, Lab};
@@ -89,6 +89,7 @@ fn failed(run: &Run, error: &anyhow::Error) -> Row {
         outcome: None,
         detail: String::new(),
         void: Some(format!("{error:#}")),
+        unsaid: None,
         told: 0,
         log: String::new(),
         took: Duration::ZERO,
@@ -128,11 +129,19 @@ fn one(lab: &Lab, run: &Run, file: &Option<PathBuf>, accel: &Accel) -> Result<Ro
         outcome: Some(verdict.outcome),
         detail: verdict.detail,
         void,
+        unsaid: unsaid(run, &transcript.lines),
         told: told.len(),
         log: shown(lab.ctx, &transcript.log),
         took: transcript.took,
         excerpt: verdict.excerpt,
     })
+}
+
+/// What the log of our driver lacks.
+fn unsaid(run: &Run, lines: &[String]) -> Option<String> {
+    let says = run.case.says.as_ref()?;
+    let is_said = lines.iter().any(|line| line.contains(says.as_str()));
+    (run.driver == Driver::Rust && !is_said).then(|| says.clone())
 }
 
 pub fn boot(run: &Run, file: &Option<PathBuf>) -> Boot {
@@ -172,7 +181,7 @@ pub fn boot(run: &Run, file: &Option<PathBuf>) -> Boot {
         }
         boot.limit += Duration::from_secs(chance.seconds);
     }
-    if let (super::Driver::Rust, Some(parameter)) = (run.driver, &case.parameter) {
+    if let (Driver::Rust, Some(parameter)) = (run.driver, &case.parameter) {
         boot.params.push(("modparam", parameter.clone()));
     }
     boot

@@ -74,7 +74,7 @@ pub fn outcome(row: &Row) -> Option<Outcome> {
 
 /// Whether it proves something, and not what is demanded.
 pub fn differs(row: &Row) -> bool {
-    outcome(row).is_some() && !row.as_demanded()
+    outcome(row).is_some() && !(row.as_demanded() && row.unsaid.is_none())
 }
 
 /// In a sentence: what was seen, or why that proves nothing.
@@ -164,6 +164,7 @@ pub mod invented {
             outcome: Some(outcome),
             detail: format!("{} was seen", outcome.name()),
             void: None,
+            unsaid: None,
             told: 1,
             took: Duration::from_secs(4),
             excerpt: Vec::new(),
@@ -209,6 +210,21 @@ mod tests {
         let table = table_rows(&rows);
         let table: Vec<_> = table.iter().map(|cells| cells.join("|")).collect();
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn what_the_log_should_say_is_demanded() {
+        let good = row("a", Driver::Rust, Layout::Split, Outcome::Broken);
+        let silent = Row {
+            unsaid: Some("seg_max is 0".into()),
+            ..good.clone()
+        };
+        assert!(good.entry().ok && !differs(&good));
+        assert!(!silent.entry().ok && differs(&silent));
+        assert!(silent
+            .entry()
+            .detail
+            .contains("does not say \"seg_max is 0\""));
     }
 
     #[test]

@@ -95,6 +95,7 @@ impl Slice {
                 Outcome::ProbeError,
                 Outcome::Broken,
             ],
+            says: None,
             rings: vec![self.layout],
             transports: vec![Transport::Uml],
             // What a device claims to have written and has not cannot be told
