@@ -256,7 +256,7 @@ pub fn kunit(platform: Platform) -> Boot {
     checks.push("kernel-log");
     let seconds = match platform {
         Platform::Uml => 180,
-        Platform::UmlDebug | Platform::Arm64 | Platform::Arm64Mmio => 600,
+        Platform::UmlDebug | Platform::Arm64 | Platform::Arm64Mmio => 1200,
         _ => 300,
     };
     Boot {

@@ -15,7 +15,7 @@ use crate::report::{Measured, Report};
 use crate::{bus, module, say};
 
 /// For all suites of one module, with every checker on and no KVM.
-const SUITES: Duration = Duration::from_secs(240);
+const SUITES: Duration = Duration::from_secs(600);
 
 const FAILSLAB: &str = "/sys/kernel/debug/failslab";
 
