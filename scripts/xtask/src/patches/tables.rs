@@ -143,8 +143,7 @@ fn skips(entry: &Entry) -> String {
 
 /// As many words in a line as fit in a mail.
 pub fn words(text: &str) -> String {
-    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-    wrapped(&words, " ")
+    fold(text, WIDTH).join("\n") + "\n"
 }
 
 /// As many words in a line as fit into a column.
