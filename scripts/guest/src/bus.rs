@@ -15,7 +15,7 @@ pub const C_DRIVER: &str = "virtio_rng";
 pub const RUST_DRIVER: &str = "virtio_rng_rust";
 
 /// How long a bind or unbind may take that nothing slows down.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The number of the feature bit.
 pub const RING_PACKED: usize = 34;

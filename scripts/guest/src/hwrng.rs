@@ -57,7 +57,7 @@ impl Bound {
     pub fn new(device: &Device, driver: &str) -> Result<Self> {
         let before = available()?;
         device.bind(driver)?;
-        let name = until(Duration::from_secs(5), "registration with hwrng", || {
+        let name = until(LIMIT, "registration with hwrng", || {
             Ok(available()?.difference(&before).next().cloned())
         })?;
         ensure!(
@@ -74,7 +74,7 @@ impl Bound {
     pub fn select(&self) -> Result<()> {
         let path = format!("{CLASS}/rng_current");
         let name = self.name.clone();
-        within(Duration::from_secs(10), "writing rng_current", move || {
+        within(LIMIT, "writing rng_current", move || {
             fs::write(&path, &name).with_context(|| format!("selecting {name}"))
         })?;
         let now = current()?;

@@ -13,7 +13,7 @@ use rustix::system::{delete_module, finit_module};
 
 use crate::bounded::within;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn file(name: &str) -> PathBuf {
     Path::new("/modules").join(format!("{name}.ko"))

@@ -17,7 +17,7 @@ use crate::reader::describe;
 pub const ROLE: &str = "marker";
 
 const MOST: usize = 128 << 20;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns when the memory is free again.
 pub fn free_memory() -> Result<()> {

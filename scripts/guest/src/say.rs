@@ -2,10 +2,11 @@
 
 //! Speaking to the host.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context as _, Result};
 use protocol::{Ask, Event};
@@ -29,6 +30,22 @@ pub fn event(event: &Event) {
     if !matches!(written, Some(Ok(()))) {
         // A guest without /dev/kmsg still has a console.
         let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+/// Says that something was done, now and then: whoever hears nothing for long takes
+/// this for a hang.
+pub fn progress(what: &dyn fmt::Display) {
+    const OFTEN_ENOUGH: Duration = Duration::from_secs(5);
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let Ok(mut last) = LAST.lock() else {
+        return;
+    };
+    let now = Instant::now();
+    let since = last.get_or_insert(now);
+    if now.duration_since(*since) >= OFTEN_ENOUGH {
+        *since = now;
+        note(format!("done: {what}"));
     }
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use crate::bounded::{until, within};
 
 const DRIVER: &str = "/sys/bus/platform/drivers/virtio-uml";
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether this is user-mode Linux.
 pub fn is_here() -> bool {

@@ -16,11 +16,11 @@ use crate::reader::{describe, OnError, Reader};
 use crate::report::{Measured, Report};
 use crate::{module, say};
 
-const FLOW: Duration = Duration::from_secs(20);
+const FLOW: Duration = Duration::from_secs(60);
 /// For the transport to notice, and the reader to learn of it.
-const NOTICE: Duration = Duration::from_secs(10);
+const NOTICE: Duration = Duration::from_secs(60);
 const DIE: Duration = Duration::from_secs(2);
-const END: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(30);
 const CHUNK: usize = 4096;
 
 pub fn run(params: &Params, report: &mut Report) -> Result<()> {

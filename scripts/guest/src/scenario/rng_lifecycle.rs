@@ -14,8 +14,8 @@ use crate::reader::{OnError, Reader};
 use crate::report::{Measured, Report, Skip};
 use crate::{module, sanity};
 
-const ANSWER: Duration = Duration::from_secs(10);
-const READ_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(60);
+const READ_LIMIT: Duration = Duration::from_secs(120);
 
 pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     let driver = params.driver();
@@ -38,7 +38,7 @@ fn under_load(driver: &str, cycles: u64) -> Result<Measured> {
     let total = reader.total();
     ensure!(total > 0, "the reader never got a byte: there was no load");
     reader.kill()?;
-    reader.ended(Duration::from_secs(5))?;
+    reader.ended(LIMIT)?;
     let bound = Bound::new(&device, driver)?;
     sanity::check(&read_from(&bound)?)?;
     bound.unbind(LIMIT)?;

@@ -22,7 +22,7 @@ pub fn run(params: &Params) -> Result<Measured> {
     let device = Device::rng(1)?;
     let mut log = Kmsg::from_now()?;
     device.bind(SAMPLE)?;
-    let said = log.wait_for(&[SAMPLE, "bytes"], Duration::from_secs(10))?;
+    let said = log.wait_for(&[SAMPLE, "bytes"], Duration::from_secs(60))?;
     device.unbind(LIMIT)?;
     module::unload_now(SAMPLE)?;
     Ok(Measured::new(1.0, "devices", said))

@@ -20,7 +20,7 @@ use crate::report::{Measured, Report};
 /// For a reader to use up the quota and fall asleep.
 const FALL_ASLEEP: Duration = Duration::from_secs(40);
 /// For a reader whose driver or device is taken away, and for the taking.
-const END: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(30);
 /// For a reader that is killed.
 const DIE: Duration = Duration::from_secs(2);
 /// As the hwrng core reads at once.

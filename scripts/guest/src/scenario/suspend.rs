@@ -57,7 +57,7 @@ pub fn devices() -> Result<()> {
     // The test stays suspended for this many seconds; 5 unless told.
     let _ = fs::write(DELAY, "1");
     fs::write(TEST, "devices").context(TEST)?;
-    within(Duration::from_secs(30), "suspend", || {
+    within(Duration::from_secs(90), "suspend", || {
         fs::write(STATE, "freeze").context("suspend")
     })
 }

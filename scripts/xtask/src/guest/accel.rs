@@ -69,7 +69,9 @@ fn why_not(lab: &Lab, stage: &crate::ui::Stage) -> Result<Option<String>> {
     let last = transcript.lines.last().cloned().unwrap_or_default();
     Ok(match (transcript.done, transcript.end) {
         (true, _) => None,
-        (false, End::OutOfTime(_)) => Some(format!("a guest hangs, its last line: {last:?}")),
+        (false, End::Silent(_) | End::Endless(_)) => {
+            Some(format!("a guest hangs, its last line: {last:?}"))
+        }
         (false, _) => Some(format!("a guest ends early: {last}")),
     })
 }

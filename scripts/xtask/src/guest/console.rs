@@ -23,7 +23,10 @@ pub enum End {
     PoweredOff,
     /// By us.
     PowerCut,
-    OutOfTime(Duration),
+    /// It said nothing for so long.
+    Silent(Duration),
+    /// It went on saying something for so long.
+    Endless(Duration),
     /// It said its last word, and did not end.
     NoPowerOff(Duration),
 }

@@ -139,12 +139,16 @@ fn how_it_ended(transcript: &Transcript) -> Option<String> {
         None => "before it reported anything".into(),
     };
     match (&transcript.end, transcript.done) {
-        (End::OutOfTime(limit), _) if transcript.lines.is_empty() => Some(format!(
+        (End::Silent(limit), _) if transcript.lines.is_empty() => Some(format!(
             "the guest printed nothing within its time limit of {}",
             ui::duration(*limit)
         )),
-        (End::OutOfTime(limit), _) => Some(format!(
-            "the guest did not end within its time limit of {}: it hung {during}",
+        (End::Silent(limit), _) => Some(format!(
+            "the guest said nothing for its time limit of {}: it hung {during}",
+            ui::duration(*limit)
+        )),
+        (End::Endless(limit), _) => Some(format!(
+            "the guest did not end within {}, and still said something {during}",
             ui::duration(*limit)
         )),
         (End::NoPowerOff(limit), _) => Some(format!(

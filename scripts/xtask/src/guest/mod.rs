@@ -49,6 +49,8 @@ const POWER_OFF: Duration = Duration::from_secs(20);
 /// The same where something in it hangs.
 const STUCK: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(200);
+/// How many times its limit a guest may take that keeps on saying something.
+const TALK: u32 = 6;
 
 /// A kernel with the file system for its guests.
 pub struct Bootable {
@@ -263,11 +265,16 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn until_end(&mut self, vm: &mut Vm) -> Result<End> {
         let started = Instant::now();
+        let mut heard = started;
         let mut last_word = None;
+        let whole = self.boot.limit.saturating_mul(TALK);
         loop {
             check_interrupt()?;
-            if started.elapsed() > self.boot.limit {
-                return Ok(End::OutOfTime(self.boot.limit));
+            if heard.elapsed() > self.boot.limit {
+                return Ok(End::Silent(self.boot.limit));
+            }
+            if started.elapsed() > whole {
+                return Ok(End::Endless(whole));
             }
             // Where something hangs, it need not come to that.
             let patience = match self.console.is_stuck() {
@@ -279,6 +286,7 @@ impl Watch<'_> {
             }
             match vm.next(POLL)? {
                 command::Event::Line(line) => {
+                    heard = Instant::now();
                     let event = self.console.line(&line)?;
                     if matches!(event, Some(Event::Done { .. })) {
                         last_word = Some(Instant::now());

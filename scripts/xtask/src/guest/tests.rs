@@ -101,6 +101,33 @@ fn a_guest_that_hangs_is_known_by_what_it_did_last() {
 }
 
 #[test]
+fn a_guest_that_is_slow_may_take_longer_than_its_limit_if_it_tells() {
+    let limited = Boot {
+        limit: Duration::from_secs(1),
+        ..scenario::smoke(Platform::Qemu)
+    };
+    let tell = "echo Linux version; for n in 1 2 3 4; do sleep 0.5; echo $n; done";
+    let (entries, took) = boot(&format!("{tell}\n{}", say(&DONE)), &limited);
+    assert!(took > limited.limit);
+    assert_eq!(Counts::of(&entries).failed, 0, "{entries:?}");
+}
+
+#[test]
+fn a_guest_that_never_stops_talking_is_given_up() {
+    let limited = Boot {
+        limit: Duration::from_millis(200),
+        ..scenario::slow(Platform::Qemu)
+    };
+    let (entries, _) = boot("while true; do echo more; sleep 0.05; done", &limited);
+    let console = entries.last().unwrap();
+    assert!(
+        console.detail.contains("still said something"),
+        "{}",
+        console.detail
+    );
+}
+
+#[test]
 fn a_kernel_that_panics_fails_with_its_last_words() {
     let script = "echo 'Kernel panic - not syncing: Attempted to kill init!'; exit 0";
     let (entries, _) = boot(script, &scenario::smoke(Platform::Qemu));

@@ -52,11 +52,17 @@ pub fn judge(transcript: &Transcript, transport_complains: &[String]) -> Verdict
         let last = transcript.lines.last().cloned().unwrap_or_default();
         seen.push((Outcome::Crash, format!("the guest ended early: {last}")));
     }
-    if let End::OutOfTime(limit) = transcript.end {
-        let part = transcript.doing.as_deref().unwrap_or("boot");
-        let detail = format!("the guest said nothing more for {limit:?} in part {part}");
-        seen.push((Outcome::Hang, detail));
-    }
+    let part = transcript.doing.as_deref().unwrap_or("boot");
+    let hang = match transcript.end {
+        End::Silent(limit) => Some(format!(
+            "the guest said nothing more for {limit:?} in part {part}"
+        )),
+        End::Endless(limit) => Some(format!(
+            "the guest was not done after {limit:?}, in part {part}"
+        )),
+        _ => None,
+    };
+    seen.extend(hang.map(|detail| (Outcome::Hang, detail)));
     let is_stuck = transcript.met.iter().any(|met| met.stuck.is_some());
     if matches!(transcript.end, End::NoPowerOff(_)) && !is_stuck {
         seen.push((Outcome::Hang, "the guest did not power off".into()));
@@ -254,7 +260,7 @@ mod tests {
         };
         assert_eq!(judge(&early, &[]).outcome, Outcome::Crash);
         let never = Transcript {
-            end: End::OutOfTime(std::time::Duration::from_secs(1)),
+            end: End::Silent(std::time::Duration::from_secs(1)),
             ..transcript(vec![], &[])
         };
         assert_eq!(judge(&never, &[]).outcome, Outcome::Hang);

@@ -21,7 +21,7 @@ use crate::scenario::{self, Boot, Liar, Lies, Platform};
 
 /// For a guest to say its last word: the longest that is good waits for the time-outs
 /// of many requests, one after the other.
-const UML_SECONDS: u64 = 30;
+const UML_SECONDS: u64 = 60;
 const QEMU_SECONDS: u64 = 180;
 
 /// What a guest has to tell of.

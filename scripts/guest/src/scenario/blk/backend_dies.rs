@@ -20,7 +20,7 @@ use crate::say;
 
 const LOAD: &str = include_str!("../../../jobs/load.fio");
 const FLOW: Duration = Duration::from_secs(60);
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(60);
 const FOREVER: Duration = Duration::from_secs(3600);
 const KIB: u64 = 16 << 10;
 

@@ -20,7 +20,7 @@ const DISCARD: &str = include_str!("../../../jobs/discard.fio");
 pub const WRITE_BACK: &str = "write back";
 const WRITE_THROUGH: &str = "write through";
 const LEN: usize = 16 << 20;
-const FIO_LIMIT: Duration = Duration::from_secs(60);
+const FIO_LIMIT: Duration = Duration::from_secs(180);
 
 pub fn run(driver: &str, report: &mut Report) {
     report.check("cache-type", || cache_type(driver));

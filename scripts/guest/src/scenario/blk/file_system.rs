@@ -24,8 +24,8 @@ const FILES: u64 = 120;
 /// what is made for this.
 const TREES: [&str; 3] = ["bin", "modules", "tmp/odd"];
 const ARCHIVE: &str = "/tmp/tree.tar";
-const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
-pub const MOUNT_LIMIT: Duration = Duration::from_secs(60);
+const PROGRAM_LIMIT: Duration = Duration::from_secs(300);
+pub const MOUNT_LIMIT: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {

@@ -23,9 +23,9 @@ const FOREVER: Duration = Duration::from_secs(3600);
 /// For fio to start, on an emulated machine.
 const FLOW: Duration = Duration::from_secs(60);
 /// For fio to notice that its disk is gone.
-const END: Duration = Duration::from_secs(15);
+const END: Duration = Duration::from_secs(60);
 /// For a slot: it blinks for 5 s before it gives anything up.
-const PLUG: Duration = Duration::from_secs(30);
+const PLUG: Duration = Duration::from_secs(90);
 
 pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     let driver = params.disk_driver();

@@ -23,7 +23,7 @@ use crate::say;
 const HELPER: &str = "/tmp/uevent";
 const SEEN: &str = "/tmp/resized";
 const HELPER_OF_KERNEL: &str = "/sys/kernel/uevent_helper";
-const NOTICE: Duration = Duration::from_secs(20);
+const NOTICE: Duration = Duration::from_secs(60);
 const MORE_KIB: u64 = 8 << 10;
 
 pub fn online(driver: &str) -> Result<Measured> {

@@ -19,6 +19,7 @@ use crate::bus::Device;
 use crate::disk::{slot, Bound};
 use crate::disk_reader;
 use crate::reader::Reader;
+use crate::say;
 
 /// How long a request may take, in milliseconds. A driver that gives the device up
 /// does so when a request is late for the second time, and each is noticed up to a
@@ -35,9 +36,6 @@ const MOST_ERRORS: u64 = 20;
 pub struct Disk(Bound);
 
 impl Subject for Disk {
-    /// The request that it waits for has to end first.
-    const DIE: Duration = QUICK;
-
     fn device() -> Result<Device> {
         slot(DATA)
     }
@@ -150,6 +148,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         let result = step.perform(self.disk);
+        say::progress(step);
         let counted = match step.proves_life() {
             true => count(self.met, result)?,
             false => count_failure(self.met, result)?,

@@ -29,13 +29,10 @@ use crate::{module, poison};
 
 /// For one operation, and for a reader that is to end: every second of a hang costs.
 /// A driver that gives up a silent device after [`disk::IO_TIMEOUT`] is done by then.
-const QUICK: Duration = Duration::from_secs(6);
+const QUICK: Duration = Duration::from_secs(10);
 
 /// A kind of device, bound to its driver.
 trait Subject: Sized {
-    /// For a reader that is killed while it waits.
-    const DIE: Duration;
-
     /// The device that lies.
     fn device() -> Result<Device>;
 
@@ -164,7 +161,7 @@ impl Plan {
             }
             let reader = reader.insert(subject.reader()?);
             match self.workload {
-                Workload::Kill => waiting::kill(reader, S::DIE, met),
+                Workload::Kill => waiting::kill(reader, met),
                 Workload::Suspend => waiting::suspend(met)?,
                 _ => (),
             }

@@ -18,6 +18,7 @@ use crate::bounded::each;
 use crate::bus::Device;
 use crate::hwrng::{Bound, CORE_BUFFER, PATH};
 use crate::reader::{OnError, Reader};
+use crate::say;
 
 const CHUNK: usize = 4096;
 const ENOUGH: usize = 192 << 10;
@@ -29,8 +30,6 @@ const LONGEST: u64 = 8192;
 pub struct Rng(Bound);
 
 impl Subject for Rng {
-    const DIE: Duration = Duration::from_secs(2);
-
     fn device() -> Result<Device> {
         Device::rng(0)
     }
@@ -118,6 +117,7 @@ fn reads(
     let what = format!("a read of {PATH}");
     let thread = move |steps: &Sender<_>| read_all(steps, next);
     each(QUICK, &what, thread, |read| {
+        say::progress(&what);
         all.extend(met.count(read).into_iter().flatten());
     })
 }

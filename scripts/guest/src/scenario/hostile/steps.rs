@@ -30,7 +30,7 @@ const SEED: u64 = 0x11e5;
 
 /// For a step that is several requests one after the other, each of which may end
 /// with its timeout only.
-pub const SEVERAL: Duration = Duration::from_secs(12);
+pub const SEVERAL: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {

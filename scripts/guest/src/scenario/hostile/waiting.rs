@@ -15,8 +15,8 @@ use crate::say;
 use crate::scenario::suspend;
 
 /// A reader that does not even die of that is stuck.
-pub fn kill(reader: &mut Reader, limit: Duration, met: &mut Met) {
-    match reader.die(limit) {
+pub fn kill(reader: &mut Reader, met: &mut Met) {
+    match reader.die(QUICK) {
         Ok(_) => met.good += 1,
         Err(error) => match reader.ended(Duration::ZERO) {
             // It had ended before.

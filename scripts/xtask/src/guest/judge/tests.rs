@@ -116,12 +116,16 @@ fn an_accepted_splat_is_told_with_its_reason() {
 fn each_way_to_end_badly_is_told() {
     let limit = Duration::from_secs(20);
     let mut said = transcript(&[]);
-    said.end = End::OutOfTime(limit);
+    said.end = End::Silent(limit);
     assert!(how_it_ended(&said)
         .unwrap()
         .contains("printed nothing within"));
     said.lines.push("Linux".into());
     assert!(how_it_ended(&said).unwrap().contains("hung during bind"));
+    said.end = End::Endless(limit);
+    assert!(how_it_ended(&said)
+        .unwrap()
+        .contains("still said something during bind"));
     said.end = End::NoPowerOff(limit);
     assert!(how_it_ended(&said).unwrap().contains("did not power off"));
     said.end = End::PoweredOff;
