@@ -51,7 +51,7 @@ pub fn run(ctx: &Context, again: bool) -> Result<()> {
     let tools = doctor::ensure(ctx, NEEDS)?;
     let source = source::ensure(ctx)?;
     let tree = assemble::ensure(ctx, &source)?;
-    let (_, mut results) = check(ctx, &tools, &source, &tree, again)?;
+    let (_, mut results) = check(ctx, &tools, &source, &tree, again, None)?;
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     let time = Entry::new("check-patches.time").pass(minutes, "min", "all of this");
     results.push(time.at_most(TIME_BAR));
@@ -62,13 +62,15 @@ pub fn run(ctx: &Context, again: bool) -> Result<()> {
 }
 
 /// All results. A tree that was good with the same tools and configurations is
-/// not built again unless `again` asks for that.
+/// not built again unless `again` asks for that. From `late` on, no tree is built but
+/// the last one, and the results say so.
 pub fn check(
     ctx: &Context,
     tools: &Toolchain,
     source: &Source,
     work_tree: &Tree,
     again: bool,
+    late: Option<Instant>,
 ) -> Result<(Patches, Vec<Entry>)> {
     let mails = ctx.cache.join("mails");
     let patches = patches::make(ctx, source, work_tree, &Posting::default(), &mails)?;
@@ -90,12 +92,19 @@ pub fn check(
     let mut builder = Builder::new(ctx, tools, repository, &stage)?;
     let mut known = Known::read(ctx, builder.key(), again);
     stage.set_total(Some(all.len() as u64 + 2));
-    let mut parent = repository.base.as_str();
+    let mut left_out = Vec::new();
+    let mut checked_out = repository.base.as_str();
     for (number, patch) in (1_u64..).zip(&all) {
         stage.message(patch.subject);
         let complaints = waivers.check(&work_tree.dir, patch.mail)?;
         let mut entry = Entry::new(&patch.name);
+        let is_late = late.is_some_and(|late| Instant::now() > late);
+        let is_last = number == all.len() as u64;
         entry = match (complaints.is_empty(), known.since(&patch.tree)) {
+            (true, None) if is_late && !is_last => {
+                left_out.push(patch);
+                continue;
+            }
             (false, _) => entry
                 .fail(format!("checkpatch: {}", complaints[0]))
                 .excerpt(complaints),
@@ -103,7 +112,8 @@ pub fn check(
                 entry.pass(1.0, "patch", format!("{}; {KEPT}{date}", patch.subject))
             }
             (true, None) => {
-                let entry = built(entry, &mut builder, repository, parent, patch)?;
+                let entry = built(entry, &mut builder, repository, checked_out, patch)?;
+                checked_out = patch.id;
                 if entry.ok {
                     known.add(&patch.tree)?;
                 }
@@ -114,9 +124,9 @@ pub fn check(
             stage.line(&format!("{}: {}", entry.name, entry.detail));
         }
         results.push(entry);
-        parent = patch.id;
         stage.set_pos(number);
     }
+    results.extend(untold(&left_out, all.len()));
     results.extend(of_the_whole(
         ctx,
         tools,
@@ -127,7 +137,7 @@ pub fn check(
         &all,
     )?);
     if results.iter().all(|entry| entry.ok) {
-        stage.finish(&summary(&results, all.len()));
+        stage.finish(&summary(&results, all.len() - left_out.len()));
     }
     Ok((patches, results))
 }
@@ -145,6 +155,18 @@ fn summary(results: &[Entry], patches: usize) -> String {
              earlier run, `make check-patches AGAIN=1` builds them again"
         ),
     }
+}
+
+/// What is not known, for lack of time.
+fn untold(left_out: &[&Patch], patches: usize) -> Option<Entry> {
+    let (first, last) = (left_out.first()?, left_out.last()?);
+    Some(Entry::new(format!("{NAME}.left-out")).skip(&format!(
+        "{} of {patches} patches were not built, for lack of time, from {} to {}; \
+         `make check-patches` builds them",
+        left_out.len(),
+        first.name,
+        last.name,
+    )))
 }
 
 fn list(patches: &Patches) -> Result<Vec<Patch<'_>>> {
@@ -221,11 +243,11 @@ fn built(
     entry: Entry,
     builder: &mut Builder,
     repository: &Repository,
-    parent: &str,
+    checked_out: &str,
     patch: &Patch,
 ) -> Result<Entry> {
     builder.checkout(patch.id)?;
-    let changed = repository.git(&["diff", "--name-only", parent, patch.id])?;
+    let changed = repository.git(&["diff", "--name-only", checked_out, patch.id])?;
     let problems = builder.check(&changed.lines().collect::<Vec<_>>())?;
     Ok(match problems.first() {
         None => entry.pass(1.0, "patch", patch.subject),
@@ -306,6 +328,27 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_built_is_told_and_is_no_pass() {
+        let mail = PathBuf::new();
+        let patch = |name: &str| Patch {
+            name: name.into(),
+            subject: "",
+            id: "",
+            tree: String::new(),
+            mail: &mail,
+        };
+        let patches = [patch("a.02"), patch("a.03"), patch("b.01")];
+        let entry = untold(&patches.each_ref(), 9).unwrap();
+        let reason = entry.skipped.unwrap();
+        assert!(
+            reason.starts_with("3 of 9 patches were not built"),
+            "{reason}"
+        );
+        assert!(reason.contains("from a.02 to b.01"), "{reason}");
+        assert!(untold(&[], 9).is_none());
+    }
 
     #[test]
     fn a_tree_is_known_only_with_the_same_key_and_unless_asked_again() {
