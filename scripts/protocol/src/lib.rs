@@ -75,6 +75,8 @@ pub enum Ask {
     },
     /// Ends the process behind the first device, in the middle of whatever it does.
     KillBackend,
+    /// As above, and starts another one in its place.
+    RestartBackend,
     Plug {
         disk: usize,
     },

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use blk::{
-    blk, blk_backend_dies, blk_backend_restarts, blk_bounce, blk_of_lab, blk_power_cut, blk_speed,
-    what_is_left,
+    blk, blk_backend_dies, blk_backend_restarts, blk_backend_returns, blk_bounce, blk_of_lab,
+    blk_power_cut, blk_speed, what_is_left,
 };
 pub use disk::Disk;
 pub use liar::{Liar, Lies};

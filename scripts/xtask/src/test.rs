@@ -159,6 +159,7 @@ fn boots() -> Vec<Boot> {
         boots.push(scenario::blk_backend_restarts(platform));
         boots.push(scenario::blk_power_cut(platform));
     }
+    boots.push(scenario::blk_backend_returns(Qemu));
     boots.push(scenario::blk_bounce(Qemu));
     boots.push(scenario::cost(Qemu, COST_BAR));
     boots.push(scenario::cost_blk(Qemu, BLK_COST_BAR));

@@ -47,6 +47,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
         "blk-speed" => blk::speed::run(params, report)?,
         "blk-bounce" => blk::bounce::run(report)?,
         "blk-backend-dies" => blk::backend_dies::run(params, report)?,
+        "blk-backend-returns" => blk::backend_returns::run(params, report)?,
         "blk-power-cut" => blk::synced_files::until_power_is_cut(params, report)?,
         "blk-backend-restarts" => blk::synced_files::until_backend_dies(params, report)?,
         "blk-what-is-left" => blk::synced_files::what_is_left(params, report)?,

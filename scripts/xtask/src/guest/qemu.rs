@@ -8,7 +8,7 @@ use hostile::model::Device;
 use serde_json::{json, Value};
 
 use super::accel::Accel;
-use super::{clock, disk, liar, Bootable};
+use super::{clock, disk, liar, uml, Bootable};
 use crate::command::Command;
 use crate::doctor::Toolchain;
 use crate::scenario::{self, Boot, Disk, Liar, Platform};
@@ -37,7 +37,7 @@ pub fn command(
     for (number, disk) in boot.disks.iter().enumerate() {
         command = command.args(disk_args(boot.platform, number, disk, dir));
     }
-    if !boot.liars.is_empty() {
+    if !boot.liars.is_empty() || boot.disks.iter().any(|disk| disk.served) {
         // So that another process can reach the guest's memory.
         let memory = format!(
             "memory-backend-memfd,id=shared,share=on,size={}",
@@ -108,7 +108,27 @@ fn liar_args(number: usize, liar: &Liar, dir: &Path) -> [String; 4] {
     ]
 }
 
+/// A disk that another process plays, which may go away and come back.
+fn served_disk_args(number: usize, disk: &Disk, dir: &Path) -> Vec<String> {
+    let (id, socket) = (device_id(number), uml::socket(dir, number));
+    vec![
+        "-chardev".into(),
+        format!(
+            "socket,id=served{number},path={},reconnect-ms=100",
+            socket.display()
+        ),
+        "-device".into(),
+        format!(
+            "vhost-user-blk-pci,id={id},chardev=served{number},num-queues={}",
+            disk.queues
+        ),
+    ]
+}
+
 fn disk_args(platform: Platform, number: usize, disk: &Disk, dir: &Path) -> Vec<String> {
+    if disk.served {
+        return served_disk_args(number, disk, dir);
+    }
     let mut args = vec!["-blockdev".into(), disk::blockdev(dir, number, disk)];
     if disk.pluggable {
         // No other slot has the number.

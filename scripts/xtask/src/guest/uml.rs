@@ -45,21 +45,21 @@ pub fn start_backends(lab: &Lab, dir: &Path, boot: &Boot) -> Result<(Vec<Running
             true => liar::honest_rng(lab.liar()?, &socket),
             false => backend(tools, &path, device),
         };
-        backends.push(listening(command, &socket)?);
+        backends.push(listening(&command, &socket)?);
         sockets.push(Socket {
             path: socket,
             device: RNG,
         });
     }
     for (number, disk) in boot.disks.iter().enumerate() {
-        let socket = dir.join(format!("blk{number}"));
+        let path = socket(dir, number);
         let command = match disk.ours {
-            true => liar::honest_disk(lab.liar()?, &disk::image(dir, number), &socket),
-            false => storage_daemon(tools, dir, number, disk, &socket)?,
+            true => liar::honest_disk(lab.liar()?, &disk::image(dir, number), &path),
+            false => storage_daemon(tools, dir, number, disk)?,
         };
-        backends.push(listening(command, &socket)?);
+        backends.push(listening(&command, &path)?);
         sockets.push(Socket {
-            path: socket,
+            path,
             device: BLOCK,
         });
     }
@@ -80,17 +80,22 @@ fn backend(tools: &Toolchain, socket: &Path, device: &Device) -> Command {
         .args(["--max-bytes", &rate.bytes.to_string()])
 }
 
+/// Where what plays a disk listens.
+pub fn socket(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("blk{number}"))
+}
+
 /// The socket of the monitor of what plays a disk.
 pub fn monitor(dir: &Path, number: usize) -> PathBuf {
     dir.join(format!("qmp{number}"))
 }
 
-fn storage_daemon(
+/// Plays a disk.
+pub fn storage_daemon(
     tools: &Toolchain,
     dir: &Path,
     number: usize,
     disk: &Disk,
-    socket: &Path,
 ) -> Result<Command> {
     let tools = tools.disk.as_ref().context("disks were not asked for")?;
     let name = disk::name(number);
@@ -108,7 +113,7 @@ fn storage_daemon(
         .arg(format!(
             "type=vhost-user-blk,id={EXPORT},node-name={name},addr.type=unix,addr.path={},\
              writable={writable},num-queues={},logical-block-size={}",
-            socket.display(),
+            socket(dir, number).display(),
             disk.queues,
             disk.block
         )))
@@ -126,7 +131,7 @@ pub fn sockets_of_liars(dir: &Path, boot: &Boot) -> Vec<Socket> {
 }
 
 /// Starts a back end, and waits until it listens.
-fn listening(command: Command, socket: &Path) -> Result<Running> {
+pub fn listening(command: &Command, socket: &Path) -> Result<Running> {
     // One that was ended at once left its socket behind.
     let _ = fs::remove_file(socket);
     let mut backend = command.spawn()?;

@@ -14,7 +14,7 @@ use serde_json::{json, Value};
 use super::accel::Accel;
 use super::qmp::Qmp;
 use super::{disk, liar, qemu, uml, Bootable, Lab};
-use crate::command::{Event, Running};
+use crate::command::{Command, Event, Running};
 use crate::scenario::Boot;
 
 /// For a storage daemon whose guest is gone.
@@ -24,6 +24,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct Vm {
     guest: Running,
     backends: Vec<Running>,
+    /// What plays a disk in the place of QEMU, and where it listens.
+    served: Option<(Command, PathBuf)>,
     shell_line: String,
     /// For sockets, images and whatever the guest's machine leaves behind.
     dir: PathBuf,
@@ -41,6 +43,7 @@ impl Vm {
     ) -> Result<Self> {
         disk::make(dir, boot)?;
         let liars = liar::start(lab, dir, boot)?;
+        let served = served(lab, dir, boot)?;
         let (mut backends, mut command) = if boot.platform.is_uml() {
             let (backends, mut sockets) = uml::start_backends(lab, dir, boot)?;
             sockets.extend(uml::sockets_of_liars(dir, boot));
@@ -49,7 +52,10 @@ impl Vm {
             (backends, command.behind(&lab.wrapper))
         } else {
             let command = qemu::command(lab.tools, bootable, boot, accel, dir);
-            (Vec::new(), command.args(["-serial", "stdio"]))
+            let served = served.iter();
+            let backends = served.map(|(command, socket)| uml::listening(command, socket));
+            let backends = backends.collect::<Result<_>>()?;
+            (backends, command.args(["-serial", "stdio"]))
         };
         backends.extend(liars);
         if !boot.disks.is_empty() {
@@ -58,6 +64,7 @@ impl Vm {
         Ok(Self {
             guest: command.spawn()?,
             backends,
+            served,
             shell_line: command.shell_line(),
             dir: dir.to_owned(),
             boot: boot.clone(),
@@ -141,6 +148,12 @@ impl Vm {
                 self.kill_backend()?;
                 Ok(0)
             }
+            Ask::RestartBackend => {
+                self.kill_backend()?;
+                let (command, socket) = self.served.as_ref().context("no such disk")?;
+                self.backends.insert(0, uml::listening(command, socket)?);
+                Ok(0)
+            }
             Ask::Plug { disk } => {
                 let known = self.boot.disks.get(*disk).context("no such disk")?;
                 let arguments = qemu::disk_device(self.boot.platform, *disk, known);
@@ -200,6 +213,15 @@ impl Vm {
             false => qemu::monitor(&self.dir),
         })
     }
+}
+
+/// What plays the first disk of a QEMU that does not do so itself.
+fn served(lab: &Lab, dir: &Path, boot: &Boot) -> Result<Option<(Command, PathBuf)>> {
+    let Some(disk) = boot.disks.first().filter(|disk| disk.served) else {
+        return Ok(None);
+    };
+    let command = uml::storage_daemon(lab.tools, dir, 0, disk)?;
+    Ok(Some((command, uml::socket(dir, 0))))
 }
 
 /// Where the device is to write, of the requests that it has taken from its first

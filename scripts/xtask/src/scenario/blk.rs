@@ -173,6 +173,18 @@ pub fn blk_backend_restarts(platform: Platform) -> Boot {
     }
 }
 
+/// The back end is killed while it is written to, and started again under the driver.
+pub fn blk_backend_returns(platform: Platform) -> Boot {
+    Boot {
+        disks: vec![Disk {
+            served: true,
+            ..Disk::new(KIB[SCRATCH])
+        }],
+        checks: vec!["backend-returns.write", "backend-returns.kernel-log"],
+        ..Boot::new(platform, "blk-backend-returns", 120)
+    }
+}
+
 /// A look at the disk on which another boot synced files.
 pub fn what_is_left(of: &Boot) -> Boot {
     Boot {

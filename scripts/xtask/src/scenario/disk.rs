@@ -22,6 +22,8 @@ pub struct Disk {
     pub bounced: bool,
     /// Whether the lab's own device plays it.
     pub ours: bool,
+    /// Whether a process of its own plays it where QEMU could do so itself.
+    pub served: bool,
 }
 
 impl Disk {
@@ -37,6 +39,7 @@ impl Disk {
             logged: false,
             bounced: false,
             ours: false,
+            served: false,
         }
     }
 }

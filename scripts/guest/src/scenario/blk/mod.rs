@@ -5,6 +5,7 @@
 //! hold in the end is compared by the host.
 
 pub mod backend_dies;
+pub mod backend_returns;
 pub mod bounce;
 mod cache;
 mod data;
