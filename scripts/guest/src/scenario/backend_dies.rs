@@ -18,7 +18,7 @@ use crate::{module, say};
 
 const FLOW: Duration = Duration::from_secs(60);
 /// For the transport to notice, and the reader to learn of it.
-const NOTICE: Duration = Duration::from_secs(60);
+const NOTICE: Duration = Duration::from_secs(10);
 const DIE: Duration = Duration::from_secs(2);
 const END: Duration = Duration::from_secs(30);
 const CHUNK: usize = 4096;
