@@ -100,6 +100,14 @@ pub fn writes(seed: u64, count: u64, size: u64) -> impl Iterator<Item = Write> {
     })
 }
 
+/// Does [`writes`] to what a disk holds.
+pub fn overwrite(seed: u64, count: u64, disk: &mut [u8]) {
+    for write in writes(seed, count, disk.len() as u64) {
+        let at = write.at as usize;
+        fill(write.seed, write.at, &mut disk[at..at + write.len]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

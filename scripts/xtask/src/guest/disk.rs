@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure, Context as _, Result};
-use protocol::disk::{fill, host_seed, writes};
+use protocol::disk::{fill, host_seed, overwrite};
 use protocol::{Event, Outcome};
 use serde_json::{json, Value};
 
@@ -141,10 +141,7 @@ fn compare(dir: &Path, boot: &Boot, (number, seed, count): (usize, u64, u64)) ->
         true => original(number, size),
         false => vec![0; size as usize],
     };
-    for write in writes(seed, count, size) {
-        let at = write.at as usize;
-        fill(write.seed, write.at, &mut expected[at..at + write.len]);
-    }
+    overwrite(seed, count, &mut expected);
     let mut found = Vec::with_capacity(expected.len());
     File::open(image(dir, number))?.read_to_end(&mut found)?;
     ensure!(
@@ -167,6 +164,8 @@ fn compare(dir: &Path, boot: &Boot, (number, seed, count): (usize, u64, u64)) ->
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use protocol::disk::writes;
 
     use super::*;
     use crate::scenario::{self, Platform};

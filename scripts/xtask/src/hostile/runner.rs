@@ -19,8 +19,8 @@ use crate::guest::{self, liar, Lab};
 use crate::process_group::check_interrupt;
 use crate::scenario::{self, Boot, Liar, Lies, Platform};
 
-/// For a guest to say its last word: the longest that is good waits for the time-outs
-/// of many requests, one after the other.
+/// How long a guest may say nothing: the longest that is good waits for the time-outs
+/// of a few requests, one after the other.
 const UML_SECONDS: u64 = 60;
 const QEMU_SECONDS: u64 = 180;
 

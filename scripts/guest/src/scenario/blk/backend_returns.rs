@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Context as _, Result};
-use protocol::disk::{fill, writes};
+use protocol::disk::{fill, overwrite, writes};
 use protocol::Ask;
 
 use crate::bounded::{until, within};
@@ -65,10 +65,7 @@ fn write(driver: &str) -> Result<Measured> {
         "all was written after {restarts} of them"
     );
     let mut expected = vec![0; size as usize];
-    for write in writes(SEED, WRITES, size) {
-        let at = write.at as usize;
-        fill(write.seed, write.at, &mut expected[at..at + write.len]);
-    }
+    overwrite(SEED, WRITES, &mut expected);
     let found = disk.read(Cache::Direct, 0, size as usize, 1 << 20)?;
     let different = found.iter().zip(&expected).position(|(a, b)| a != b);
     ensure!(

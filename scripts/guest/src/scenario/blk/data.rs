@@ -5,7 +5,7 @@
 use std::os::unix::fs::FileExt as _;
 
 use anyhow::{bail, ensure, Context as _, Result};
-use protocol::disk::{fill, host_seed, writes, DATA, KIB, PACKED, READ_ONLY, SCRATCH};
+use protocol::disk::{fill, host_seed, overwrite, writes, DATA, KIB, PACKED, READ_ONLY, SCRATCH};
 use protocol::Event;
 
 use crate::bus::{self, LIMIT};
@@ -87,10 +87,7 @@ fn write(driver: &str) -> Result<Measured> {
     let mut expected = vec![0; len];
     fill(host_seed(DATA), 0, &mut expected);
     let all: Vec<_> = writes(WRITES_SEED, WRITES, len as u64).collect();
-    for write in &all {
-        let at = write.at as usize;
-        fill(write.seed, write.at, &mut expected[at..at + write.len]);
-    }
+    overwrite(WRITES_SEED, WRITES, &mut expected);
     let target = disk.clone();
     bounded::within(IO_LIMIT, "writing", move || {
         let direct = target.open(Cache::Direct, true)?;
