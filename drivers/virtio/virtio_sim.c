@@ -482,13 +482,14 @@ EXPORT_SYMBOL_GPL(virtio_sim_restore);
  * virtio_sim_reset_prepare() - does what a transport does before it resets the device itself
  * @sim: the device
  *
+ * To be called by one task at a time, as virtio_sim_reset_done() and all that calls it.
+ *
  * Return: that of virtio_device_reset_prepare(); -EBUSY as virtio_sim_freeze()
  */
 int virtio_sim_reset_prepare(struct virtio_sim *sim)
 {
 	int ret;
 
-	guard(device)(&sim->vdev.dev);
 	if (sim->frozen || sim->prepared)
 		return -EBUSY;
 	ret = virtio_device_reset_prepare(&sim->vdev);
@@ -505,7 +506,6 @@ EXPORT_SYMBOL_GPL(virtio_sim_reset_prepare);
  */
 int virtio_sim_reset_done(struct virtio_sim *sim)
 {
-	guard(device)(&sim->vdev.dev);
 	if (!sim->prepared)
 		return -EINVAL;
 	sim->prepared = false;

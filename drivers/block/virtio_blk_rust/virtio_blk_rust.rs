@@ -91,7 +91,7 @@ use kernel::{
     }, //
 };
 
-/// How long a device may be silent when it is unbound or frozen, in milliseconds.
+/// How long a device that is unbound or frozen may answer nothing of what it has, in milliseconds.
 const PATIENCE: Msecs = 1500;
 
 /// How long requests may take that are made when the disk is deleted, in milliseconds: flushes, for
@@ -104,15 +104,13 @@ type Request = block::Request<VirtioBlk>;
 #[derive(Default)]
 struct Requests {
     segments: Segments,
-    /// How many requests came back, to see whether the device does anything.
-    answered: usize,
     late: Option<Late>,
 }
 
 /// That a request was late.
 struct Late {
     /// How many had been answered by then.
-    answered: usize,
+    answered: u32,
     since: Instant<Monotonic>,
 }
 
@@ -120,7 +118,6 @@ impl virtio::Handler for Requests {
     type Buffer = Request;
 
     fn used(&mut self, rq: Request, _ring: &mut Ring<'_, Request>) {
-        self.answered = self.answered.wrapping_add(1);
         rq.complete();
     }
 
@@ -141,8 +138,7 @@ impl Requests {
     #[inline(never)]
     fn answer(queue: &VirtQueue<Self>, batch: &mut Batch<'_, VirtioBlk>) -> u32 {
         let mut count = 0_u32;
-        queue.service(|requests, rq, _ring| {
-            requests.answered = requests.answered.wrapping_add(1);
+        queue.service(|_requests, rq, _ring| {
             count = count.wrapping_add(1);
             batch.push(rq);
         });
@@ -254,7 +250,7 @@ impl Queue {
         // An interrupt can have been lost, and who polls may have stopped to do so. This looks for
         // what is used, and does not wait.
         let lost = self.queue.wait_until(0, |requests, ring| {
-            let answered = requests.answered;
+            let answered = ring.used();
             if ring.free() == ring.size() {
                 requests.late = None;
                 return None;
@@ -275,19 +271,6 @@ impl Queue {
             }
         });
         lost == Ok(Some(()))
-    }
-
-    /// Waits until the device answers anything, if it has anything, and gives it up if it does not.
-    fn rouse(&self) {
-        let mut before = None;
-        let timeout = msecs_to_jiffies(PATIENCE);
-        let answered = self.queue.wait_until(timeout, |requests, ring| {
-            let before = *before.get_or_insert(requests.answered);
-            (ring.free() == ring.size() || requests.answered != before).then_some(())
-        });
-        if answered == Ok(None) && self.queue.break_device() {
-            dev_err!(self.dev, "no answer for {} ms\n", PATIENCE);
-        }
     }
 
     /// Gives back what can be tried again, and ends what cannot.
@@ -474,10 +457,13 @@ impl State {
         })
     }
 
-    /// Finds out whether the device still answers.
-    fn rouse(&self) {
+    /// Waits for the requests that the device has. If it keeps them, it is given up.
+    #[inline(never)]
+    fn settle(&self) {
         for queue in self.tag_set.queues() {
-            queue.rouse();
+            if queue.queue.wait_idle(PATIENCE) {
+                dev_err!(queue.dev, "no answer to what it has\n");
+            }
         }
     }
 }
@@ -596,12 +582,16 @@ impl virtio::Driver for VirtioBlk {
         Ok(registration)
     }
 
-    fn unbind<'bound>(_vdev: &'bound virtio::Device<Core<'_>>, state: Pin<&State>) {
-        // Who deletes the disk waits for all requests.
+    fn unbind<'bound>(
+        _vdev: &'bound virtio::Device<Core<'_>>,
+        state: Pin<&State>,
+        disk: &Registration<VirtioBlk>,
+    ) {
+        // Who deletes the disk lets requests go on, and waits for all of them.
         if let Some(disk) = state.disk.as_ref() {
             disk.set_timeout(msecs_to_jiffies(LAST_TIMEOUT));
         }
-        state.rouse();
+        let _ = disk.pause(&mut || state.settle());
     }
 
     #[inline(never)]
@@ -620,12 +610,7 @@ impl virtio::Driver for VirtioBlk {
         state: Pin<&State>,
         disk: &Registration<VirtioBlk>,
     ) -> Result {
-        // That waits for requests, too.
-        state.rouse();
-        disk.live(|disk| {
-            disk.pause();
-            Ok(())
-        })
+        disk.pause(&mut || state.settle())
     }
 
     fn restore<'bound>(
@@ -633,11 +618,7 @@ impl virtio::Driver for VirtioBlk {
         _state: Pin<&State>,
         disk: &Registration<VirtioBlk>,
     ) {
-        // Whether there is still a disk or not.
-        let _ = disk.live(|disk| {
-            disk.resume();
-            Ok(())
-        });
+        disk.resume();
     }
 }
 

@@ -802,18 +802,37 @@ mod tests {
         Ok(())
     }
 
-    /// The transport wants to reset the device, which this driver cannot do; nothing happens.
+    /// The transport resets the device by itself.
     #[test]
     fn reset_by_the_transport() -> Result {
         for state in STATES {
             let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
             let posted = bring(&rig, state)?;
-            check_eq!(rig.sim.reset_prepare(), Err(EOPNOTSUPP));
-            rig.sim.unbind();
+            rig.sim.reset_prepare()?;
             all_back(rig.queue(), posted)?;
+            is_dead(rig.queue())?;
+            check_eq!(rig.sim.mapped(), 0);
+            rig.sim.reset_done()?;
+            rig.queue().with(|log, _| {
+                log.used.clear();
+                log.unused.clear();
+            });
+            post(rig.queue(), bytes(8)?)?;
+            check_eq!(rig.sim.serve(0, u32::MAX), 1);
+            check!(rig.queue().with(|log, _| log.used.pop()).is_some());
             rig.works_again(bytes(8)?)?;
         }
         Ok(())
+    }
+
+    /// There is nobody to prepare.
+    #[test]
+    fn reset_by_the_transport_without_a_driver() -> Result {
+        let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
+        rig.sim.unbind();
+        check_eq!(rig.sim.reset_prepare(), Err(EOPNOTSUPP));
+        check_eq!(rig.sim.reset_done(), Err(EINVAL));
+        rig.works_again(bytes(8)?)
     }
 
     /// A queue that is ending takes nothing: what the device claims to have used at the end of its

@@ -20,12 +20,24 @@ use crate::{
     prelude::*,
     sync::{
         aref::AlwaysRefCounted,
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
         Mutex, //
     },
-    time::Jiffies,
+    time::{
+        msecs_to_jiffies,
+        Jiffies,
+        Msecs, //
+    },
     types::Opaque, //
 };
 use core::ptr::NonNull;
+
+/// How long to wait at a time for requests to end, in milliseconds.
+const PAUSE: Msecs = 20;
 
 /// A disk, which may be gone already.
 ///
@@ -85,7 +97,7 @@ impl Disk {
 
     /// Whether it was added, and is not about to be deleted.
     pub(super) fn is_live(&self) -> bool {
-        self.remains().state.lock().live
+        self.remains().live.load(Relaxed)
     }
 
     /// Sets after how long [`Operations::timed_out`] is called for requests that are queued from
@@ -113,8 +125,8 @@ impl Disk {
     ///
     /// C: `set_capacity_and_notify()`.
     pub fn set_capacity(&self, capacity: Sectors) {
-        let state = self.remains().state.lock();
-        if !state.live || capacity == self.capacity() {
+        let _resizing = self.remains().resizing.lock();
+        if !self.is_live() || capacity == self.capacity() {
             return;
         }
         if self.has_zones() {
@@ -129,30 +141,51 @@ impl Disk {
     }
 
     /// Ends what [`pause`](Self::pause) began, if it did.
-    pub(super) fn resume(&self, state: &mut State) {
-        if core::mem::take(&mut state.paused) {
+    ///
+    /// Takes no lock: whoever holds one may allocate, and so wait for requests, which wait for this.
+    pub(super) fn resume(&self) {
+        if self.remains().paused.xchg(false, Full) {
             // SAFETY: The queue exists, and was made to wait once.
             unsafe { bindings::blk_mq_unquiesce_queue(self.queue()) };
         }
     }
 
-    /// See [`LiveDisk::pause`].
-    fn pause(&self) {
-        let queue = self.queue();
-        // SAFETY: The queue exists.
-        unsafe {
-            let flags = bindings::blk_mq_freeze_queue(queue);
-            bindings::blk_mq_quiesce_queue_nowait(queue);
-            bindings::blk_mq_unfreeze_queue(queue, flags);
+    /// See [`Registration::pause`](super::Registration::pause).
+    ///
+    /// # Safety
+    ///
+    /// The tag set exists.
+    pub(super) unsafe fn pause(&self, settle: &mut dyn FnMut()) {
+        if self.remains().paused.load(Relaxed) {
+            // What is kept from being queued would be waited for in vain.
+            settle();
+            return;
         }
-        // Who holds the lock may allocate, and so wait for requests: not as long as the queue was
-        // frozen.
-        let mut state = self.remains().state.lock();
-        if state.live && !state.paused {
-            state.paused = true;
-        } else {
+        let queue = self.queue();
+        // SAFETY: The queue exists, and its tag set by the requirements of this function. As long
+        // as requests wait, nobody here must wait for one by an allocation.
+        unsafe {
+            let flags = bindings::memalloc_noio_save();
+            bindings::blk_freeze_queue_start(queue);
+            loop {
+                settle();
+                let slice = msecs_to_jiffies(PAUSE);
+                if bindings::blk_mq_freeze_queue_wait_timeout(queue, slice) != 0 {
+                    break;
+                }
+            }
+            bindings::blk_mq_quiesce_queue_nowait(queue);
+            bindings::blk_mq_unfreeze_queue_nomemrestore(queue);
+            bindings::memalloc_noio_restore(flags);
+        }
+        if self.remains().paused.xchg(true, Full) {
             // SAFETY: The queue exists, and was made to wait once more.
             unsafe { bindings::blk_mq_unquiesce_queue(queue) };
+        }
+        // Who deletes the disk says so before ending this, or finds that there is nothing to end,
+        // and has said so.
+        if !self.is_live() {
+            self.resume();
         }
     }
 
@@ -225,21 +258,18 @@ unsafe impl AlwaysRefCounted for Disk {
 pub(super) struct Remains {
     pub(super) operations: bindings::block_device_operations,
     /// The driver's data of a disk that is live.
-    pub(super) live: *const c_void,
+    pub(super) data: *const c_void,
     /// The device that it is a disk of.
     pub(super) parent: *mut bindings::device,
+    /// From when it was added until it is about to be deleted.
+    pub(super) live: Atomic<bool>,
+    /// Whether requests are kept from being queued.
+    pub(super) paused: Atomic<bool>,
+    /// Held by who changes the size, for who deletes the disk to wait for.
     #[pin]
-    pub(super) state: Mutex<State>,
+    pub(super) resizing: Mutex<()>,
     #[pin]
     pub(super) calls: Calls,
-}
-
-/// Whether the disk is there.
-pub(super) struct State {
-    /// From when it was added until it is about to be deleted.
-    pub(super) live: bool,
-    /// Whether requests are kept from being queued.
-    pub(super) paused: bool,
 }
 
 /// A disk while it is registered, or about to be: it cannot be kept, since a disk that could not be
@@ -275,7 +305,7 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
         let (parent, data) = unsafe {
             (
                 T::Parent::from_device(device::Device::from_raw(remains.parent)),
-                &*remains.live.cast(),
+                &*remains.data.cast(),
             )
         };
         Self { disk, parent, data }
@@ -306,21 +336,6 @@ impl<'a, T: Operations> LiveDisk<'a, T> {
     /// `EINVAL` if the limits cannot be, or the block layer does not accept them.
     pub fn update_limits(&self, change: impl Fn(&mut Limits)) -> Result {
         self.disk.update_limits(&change)
-    }
-
-    /// Waits until no request is being processed, and keeps others from being queued until
-    /// [`resume`](Self::resume). Process context; may sleep.
-    ///
-    /// C: `blk_mq_freeze_queue()`, `blk_mq_quiesce_queue_nowait()`.
-    pub fn pause(&self) {
-        self.disk.pause();
-    }
-
-    /// Ends what [`pause`](Self::pause) began.
-    ///
-    /// C: `blk_mq_unquiesce_queue()`.
-    pub fn resume(&self) {
-        self.disk.resume(&mut self.disk.remains().state.lock());
     }
 
     /// Has [`Operations::queue_rq`] called with a request of the driver's own, whose data is set up

@@ -11,8 +11,7 @@ use super::{
     disk::{
         Disk,
         LiveDisk,
-        Remains,
-        State, //
+        Remains, //
     },
     limits::Limits,
     name::ChosenName,
@@ -37,6 +36,10 @@ use crate::{
     static_lock_class,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         rcu,
         Arc, //
     }, //
@@ -75,7 +78,7 @@ impl<T: Send + Sync> Kept for T {}
 ///
 /// # Invariants
 ///
-/// The disk has the operations `T`, and its `live` is a `T::DiskData`.
+/// The disk has the operations `T`, and its `data` is a `T::DiskData`.
 pub struct Registration<T: Operations> {
     added: KBox<dyn Added>,
     _operations: PhantomData<fn() -> T>,
@@ -145,7 +148,7 @@ impl<T: Operations> Registration<T> {
         let shape = Shape {
             tag_set: tag_set.as_raw(),
             operations: &Vtable::<T>::DISK_TABLE,
-            live: (&raw const *data).cast(),
+            data: (&raw const *data).cast(),
         };
         // INVARIANT: This is what it is made of.
         Ok(Self {
@@ -167,17 +170,50 @@ impl<T: Operations> Registration<T> {
         self.added.disk()
     }
 
-    /// Calls `f` with the disk and what the driver knows of it. Who deletes the disk waits for it.
+    /// Waits until no request is being processed, and keeps others from being queued until
+    /// [`resume`](Self::resume), or until the disk is deleted.
+    ///
+    /// No request begins meanwhile; those that have begun are queued. `settle` is called again and
+    /// again until all have ended: it waits for the device to be done with what it has, or gives it
+    /// up. If the disk is paused already, it is called once. One task at a time may do this.
     ///
     /// Process context; may sleep.
     ///
+    /// C: `blk_freeze_queue_start()`, `blk_mq_freeze_queue_wait_timeout()`,
+    /// `blk_mq_quiesce_queue_nowait()`.
+    ///
     /// # Errors
     ///
-    /// `ENODEV` if the parent was unbound since, or what `f` returns.
-    pub fn live<R>(&self, f: impl FnOnce(&LiveDisk<'_, T>) -> Result<R>) -> Result<R> {
-        let disk = self.disk()?;
-        // SAFETY: By the type invariant.
-        unsafe { disk.call_driver(f) }
+    /// `ENODEV` if the parent was unbound since.
+    pub fn pause(&self, settle: &mut dyn FnMut()) -> Result {
+        pause(&*self.added, settle)
+    }
+
+    /// Ends what [`pause`](Self::pause) began. Process context.
+    ///
+    /// C: `blk_mq_unquiesce_queue()`.
+    pub fn resume(&self) {
+        resume(&*self.added);
+    }
+}
+
+/// See [`Registration::pause`].
+#[inline(never)]
+fn pause(added: &dyn Added, settle: &mut dyn FnMut()) -> Result {
+    let disk = added.disk()?;
+    disk.remains().calls.call(|| {
+        // SAFETY: Who deletes the disk waits for such calls before the tag set goes.
+        unsafe { disk.pause(settle) };
+        Ok(())
+    })
+}
+
+/// See [`Registration::resume`].
+#[inline(never)]
+fn resume(added: &dyn Added) {
+    // One that is gone is not paused.
+    if let Ok(disk) = added.disk() {
+        disk.resume();
     }
 }
 
@@ -185,7 +221,7 @@ impl<T: Operations> Registration<T> {
 struct Shape {
     tag_set: *mut bindings::blk_mq_tag_set,
     operations: &'static bindings::block_device_operations,
-    live: *const c_void,
+    data: *const c_void,
 }
 
 /// See [`Registration::new`].
@@ -215,15 +251,16 @@ unsafe fn register(
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let mut state = self.disk.remains().state.lock();
-        state.live = false;
+        let remains = self.disk.remains();
+        remains.live.store(false, Relaxed);
         // What waits to be queued could not end otherwise.
-        self.disk.resume(&mut state);
-        drop(state);
+        self.disk.resume();
+        // Who changes the size has done so after this, or will not.
+        drop(remains.resizing.lock());
         // SAFETY: By the type invariant, it was added, and is deleted once.
         unsafe { bindings::del_gendisk(self.disk.as_raw()) };
         // Requests of the driver fail by now, so nobody is kept for long.
-        self.disk.remains().calls.end();
+        remains.calls.end();
         // Who queues requests without a reference to the queue has finished after this.
         rcu::synchronize_rcu();
     }
@@ -275,15 +312,11 @@ unsafe fn create(
     let remains = KBox::pin_init(
         pin_init!(Remains {
             operations,
-            live: shape.live,
+            data: shape.data,
             parent: parent.as_raw(),
-            state <- new_mutex!(
-                State {
-                    live: false,
-                    paused: false,
-                },
-                "block_disk"
-            ),
+            live: Atomic::new(false),
+            paused: Atomic::new(false),
+            resizing <- new_mutex!((), "block_resizing"),
             calls <- Calls::new(),
         }),
         GFP_KERNEL,
@@ -311,7 +344,7 @@ unsafe fn create(
         bindings::set_disk_ro(disk, params.read_only);
     }
     add(parent, disk, params, groups)?;
-    unborn.remains.state.lock().live = true;
+    unborn.remains.live.store(true, Relaxed);
 
     let unborn = ManuallyDrop::new(unborn);
     // SAFETY: `free_disk` frees it from now on, and `unborn` is not used any more.

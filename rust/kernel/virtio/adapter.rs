@@ -33,7 +33,14 @@ use crate::{
         to_result, //
     },
     prelude::*,
-    types::Opaque, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
 use core::cell::UnsafeCell;
 
@@ -53,6 +60,8 @@ pub struct Bound<'bound, T: Driver> {
     /// `None` until [`Driver::register`] succeeded. Only the callbacks of the bus access it, and
     /// these are serialised.
     class_device: UnsafeCell<Option<T::ClassDevice<'bound>>>,
+    /// Whether it is frozen. Only callbacks of the bus access this.
+    frozen: Atomic<bool>,
 }
 
 // SAFETY:
@@ -92,6 +101,8 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*vdrv).shutdown = Some(Self::shutdown_callback);
             (*vdrv).freeze = Some(Self::freeze_callback);
             (*vdrv).restore = Some(Self::restore_callback);
+            (*vdrv).reset_prepare = Some(Self::freeze_callback);
+            (*vdrv).reset_done = Some(Self::restore_callback);
         }
 
         // SAFETY: `vdrv` is a valid `DriverType` that stays in place until `unregister`.
@@ -161,9 +172,10 @@ impl<T: Driver> Adapter<T> {
             vdev,
             // SAFETY: It is embedded in the right type. Events are raised only while all of it
             // exists: `teardown` stops the sources, cancels the work item and then drops it.
-            events <- unsafe { Events::new(Self::events_callback) },
+            events <- unsafe { Events::new(Self::events_callback, Self::change_callback) },
             data <- data,
             class_device: UnsafeCell::new(None),
+            frozen: Atomic::new(false),
         }))?;
         // SAFETY: The private data was just stored.
         let bound = unsafe { Self::bound(vdev) };
@@ -184,13 +196,18 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: The device was probed.
         let bound = unsafe { Self::bound(vdev) };
 
+        // Until the class device is gone, it may be what memory is freed by.
+        let _noio = NoIo::new();
+
         // The transport may have marked the queues broken without telling anyone, as it does when a
         // device is unplugged. Whoever waits for a buffer would wait for ever.
         //
         // SAFETY: The device is bound, and only this callback releases the set. If the work item
         // ends the queues at the same time, they are dead to this.
         unsafe { vdev.poll_queues() };
-        T::unbind(vdev, Self::data(bound));
+        if let Ok(class_device) = Self::class_device(bound) {
+            T::unbind(vdev, Self::data(bound), class_device);
+        }
         Self::teardown(vdev);
     }
 
@@ -225,6 +242,8 @@ impl<T: Driver> Adapter<T> {
             Pin::new_unchecked(&*container_of!(events, Bound<'_, T>, events))
         };
         let pending = bound.events.take();
+        // Memory may be freed by what this brings back.
+        let _noio = NoIo::new();
 
         if pending.has(Event::Broken) {
             dev_err!(bound.vdev.as_ref(), "virtqueues broken, device reset\n");
@@ -236,7 +255,20 @@ impl<T: Driver> Adapter<T> {
             // SAFETY: As above.
             unsafe { bound.vdev.poll_queues() };
         }
-        if pending.has(Event::Config) {
+    }
+
+    /// # Safety
+    ///
+    /// As for [`events_callback`](Self::events_callback).
+    unsafe extern "C" fn change_callback(work: *mut bindings::work_struct) {
+        // SAFETY: As in `events_callback`.
+        let bound = unsafe {
+            let events = Events::from_change_work(work);
+            Pin::new_unchecked(&*container_of!(events, Bound<'_, T>, events))
+        };
+        // Who freezes a device waits for this, and another one may be frozen by then.
+        let _noio = NoIo::new();
+        if bound.events.take_change() {
             T::config_changed(bound.vdev, Self::data(bound));
         }
     }
@@ -246,7 +278,7 @@ impl<T: Driver> Adapter<T> {
         let vdev = unsafe { Self::device(vdev) };
         // SAFETY: The core calls this only between the end of probe and the start of remove, and
         // not while the device is frozen.
-        unsafe { Self::bound(vdev) }.events.raise(Event::Config);
+        unsafe { Self::bound(vdev) }.events.change();
     }
 
     extern "C" fn shutdown_callback(vdev: *mut bindings::virtio_device) {
@@ -257,6 +289,8 @@ impl<T: Driver> Adapter<T> {
 
         // SAFETY: The device is valid. The core does not do this by itself here.
         unsafe { bindings::virtio_config_driver_disable(vdev.as_raw()) };
+        // As in `freeze_callback`.
+        bound.events.cancel_change();
         quiesce(vdev, Some(&bound.events));
         // SAFETY: The device is valid. Buffers stay where they are: the system is going down.
         unsafe { bindings::virtio_device_shutdown(vdev.as_raw()) };
@@ -266,14 +300,26 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: This is a callback of the bus.
         let vdev = unsafe { Self::device(vdev) };
         // SAFETY: The device was probed: while the system goes to sleep and wakes up, the driver
-        // core neither probes nor unbinds.
+        // core neither probes nor unbinds, and for a reset the lock of the device is held.
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {
-            T::freeze(vdev, Self::data(bound), Self::class_device(bound)?)?;
+            // It is, if it could not be restored: the core gives up before it comes to that if the
+            // device refuses its features. The next time it may not.
+            if bound.frozen.load(Relaxed) {
+                return Ok(0);
+            }
+            // What is frozen here may be what memory is freed by.
+            let _noio = NoIo::new();
+            // The core has stopped changes of the configuration. If the driver is being told of one,
+            // it may wait for what it is to stop next.
+            bound.events.cancel_change();
+            T::freeze(vdev, Self::data(bound), Self::class_device(bound)?)
+                .inspect_err(|_| bound.events.resume())?;
             quiesce(vdev, Some(&bound.events));
             // SAFETY: `quiesce` stopped everything else.
             unsafe { vdev.end_queues(QueueError::Dead) };
+            bound.frozen.store(true, Relaxed);
             Ok(0)
         })
     }
@@ -285,6 +331,14 @@ impl<T: Driver> Adapter<T> {
         let bound = unsafe { Self::bound(vdev) };
 
         from_result(|| {
+            // The driver may have been bound after another one was frozen. Its device was reset
+            // nevertheless, so nothing that it has will come back by itself.
+            if !bound.frozen.xchg(false, Relaxed) {
+                vdev.break_queues();
+                return Err(EINVAL);
+            }
+            // As when it was frozen.
+            let _noio = NoIo::new();
             let class_device = Self::class_device(bound)?;
             // SAFETY: `teardown` stops the queues before it drops `bound`.
             let found = unsafe { vdev.restart_queues(&bound.events) };
@@ -308,7 +362,25 @@ impl<T: Driver> Adapter<T> {
     }
 }
 
-/// Stops the queues and the work item. The core has stopped changes of the configuration.
+/// Memory is allocated without waiting for I/O as long as this exists, by the task that made it.
+struct NoIo(c_uint, NotThreadSafe);
+
+impl NoIo {
+    fn new() -> Self {
+        // SAFETY: This may be called at any time in process context.
+        Self(unsafe { bindings::memalloc_noio_save() }, NotThreadSafe)
+    }
+}
+
+impl Drop for NoIo {
+    fn drop(&mut self) {
+        // SAFETY: This is what `memalloc_noio_save()` returned to this task. Those that came in
+        // between are gone: nobody but functions that end keep one.
+        unsafe { bindings::memalloc_noio_restore(self.0) };
+    }
+}
+
+/// Stops the queues and the work items. The core has stopped changes of the configuration.
 fn quiesce(vdev: &Device<CoreInternal<'_>>, events: Option<&Events>) {
     vdev.stop_queues();
     if let Some(events) = events {

@@ -45,8 +45,12 @@ use crate::{
         SetOnce, //
     },
     time::{
+        delay::fsleep,
         msecs_to_jiffies,
+        Delta,
+        Instant,
         Jiffies,
+        Monotonic,
         Msecs, //
     }, //
 };
@@ -57,6 +61,13 @@ use core::{
 
 /// How long [`VirtQueue::wait_until`] sleeps at a time, in milliseconds.
 const RECHECK: Msecs = 500;
+
+/// How long a task that was killed sleeps at a time where no signal may end the wait, in
+/// milliseconds.
+const PAUSE: Msecs = 10;
+
+/// How many times its patience [`VirtQueue::wait_idle`] lasts, if something comes back each time.
+const MOST_WAITS: i64 = 20;
 
 /// A [`Handler`] that takes tokens of its buffers, see [`Buffer::into_token`].
 ///
@@ -105,6 +116,23 @@ pub(super) trait Attempt {
     ///
     /// `handler` is of the type that this is for, and `ring` is the ring of its queue.
     unsafe fn attempt(&mut self, handler: &mut dyn AnyHandler, ring: &mut RawRing<'_>) -> bool;
+}
+
+/// That the device used something, or has nothing.
+struct Progress {
+    /// What [`Ring::used`] was before, or is.
+    used: u32,
+    is_idle: bool,
+    is_new: bool,
+}
+
+impl Attempt for Progress {
+    unsafe fn attempt(&mut self, _handler: &mut dyn AnyHandler, ring: &mut RawRing<'_>) -> bool {
+        self.is_idle = ring.in_flight() == 0;
+        self.is_new = ring.used() != self.used;
+        self.used = ring.used();
+        self.is_idle || self.is_new
+    }
 }
 
 /// What the lock of a queue protects.
@@ -267,12 +295,17 @@ impl AnyQueue {
         self.lock_as(self)
     }
 
-    /// See [`VirtQueue::wait_until`].
+    /// See [`VirtQueue::wait_until`]; if it is not `killable`, no signal ends it.
     ///
     /// # Safety
     ///
     /// `attempt` is for handlers of the type that this queue has.
-    pub(super) unsafe fn wait_any(&self, timeout: Jiffies, attempt: &mut dyn Attempt) -> Result {
+    pub(super) unsafe fn wait_any(
+        &self,
+        timeout: Jiffies,
+        killable: bool,
+        attempt: &mut dyn Attempt,
+    ) -> Result {
         let mut left = timeout;
         loop {
             let mut guard = self.lock();
@@ -291,7 +324,7 @@ impl AnyQueue {
                 }
                 // Who posts without end still runs out of time.
                 left -= 1;
-                if crate::current!().fatal_signal_pending() {
+                if killable && crate::current!().fatal_signal_pending() {
                     return Err(ERESTARTSYS);
                 }
                 continue;
@@ -301,12 +334,40 @@ impl AnyQueue {
             let changed = &self.shared.changed;
             let woken = changed.wait_killable_timeout(&mut guard.inner, slice);
             guard.inner.any.waiters -= 1;
+            drop(guard);
             left -= slice;
             left += match woken {
                 CondVarTimeoutResult::Woken { jiffies } => jiffies.min(slice),
                 CondVarTimeoutResult::Timeout => 0,
-                CondVarTimeoutResult::Signal { .. } => return Err(ERESTARTSYS),
+                CondVarTimeoutResult::Signal { .. } if killable => return Err(ERESTARTSYS),
+                CondVarTimeoutResult::Signal { .. } => {
+                    // A task that was killed is not put to sleep there. It looks again, now and
+                    // then.
+                    fsleep(Delta::from_millis(PAUSE.into()));
+                    slice.saturating_sub(msecs_to_jiffies(PAUSE).max(1))
+                }
             };
+        }
+    }
+
+    /// See [`VirtQueue::wait_idle`].
+    pub(super) fn wait_idle_any(&self, patience: Msecs) -> bool {
+        let start = Instant::<Monotonic>::now();
+        let longest = Delta::from_millis(i64::from(patience) * MOST_WAITS);
+        let mut seen = Progress {
+            used: 0,
+            is_idle: false,
+            is_new: false,
+        };
+        loop {
+            // SAFETY: It is for handlers of any type. Without signals, there are no errors.
+            let _ = unsafe { self.wait_any(msecs_to_jiffies(patience), false, &mut seen) };
+            if seen.is_idle {
+                return false;
+            }
+            if !seen.is_new || start.elapsed() > longest {
+                return self.break_any();
+            }
         }
     }
 
@@ -551,12 +612,14 @@ impl<H: ?Sized + AnyHandler> QueueGuard<'_, H> {
         // is as fast, or one that plays with its index, would go on for ever with interrupts off.
         let size = ring.size();
         let mut budget = size;
+        let mut used = 0_u32;
         let more = loop {
             // SAFETY: The queue is live and locked.
             unsafe { bindings::virtqueue_disable_cb(vq.as_ptr()) };
             // SAFETY: It is the virtqueue of this ring.
             while let Some((token, len)) = unsafe { ring.pop(vq) } {
                 each(handler, token, len, &mut ring);
+                used = used.wrapping_add(1);
                 budget = budget.wrapping_sub(1);
                 // If no buffer is in flight, none can come back.
                 if budget == 0 || vq.num_free() == size {
@@ -573,8 +636,9 @@ impl<H: ?Sized + AnyHandler> QueueGuard<'_, H> {
             }
         };
         let inner = &mut self.inner.any;
+        inner.ring.add_used(used);
         // Not only the task whose interrupt it is may find what another one waits for.
-        if inner.waiters > 0 && budget != size {
+        if inner.waiters > 0 && used > 0 {
             queue.shared.changed.notify_all();
         }
         if more {

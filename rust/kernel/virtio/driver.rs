@@ -103,9 +103,13 @@ pub trait Driver: 'static {
         data: Pin<&Self::Data<'bound>>,
     ) -> Result<Self::ClassDevice<'bound>>;
 
-    /// Called first when the driver is unbound: all of the device still works.
-    fn unbind<'bound>(vdev: &'bound Device<device::Core<'_>>, data: Pin<&Self::Data<'bound>>) {
-        let _ = (vdev, data);
+    /// Called first when the driver is unbound: all of the device still works, unless it is frozen.
+    fn unbind<'bound>(
+        vdev: &'bound Device<device::Core<'_>>,
+        data: Pin<&Self::Data<'bound>>,
+        class_device: &Self::ClassDevice<'bound>,
+    ) {
+        let _ = (vdev, data, class_device);
     }
 
     /// The device says that its configuration space changed.
@@ -113,21 +117,24 @@ pub trait Driver: 'static {
     /// Called after [`register`](Self::register) and until the device is unbound or frozen, at most
     /// once at a time; changes that come meanwhile become one more call. May come without a change.
     ///
-    /// The work item that resets a broken device is the same: in here, wait for the device only by
-    /// [`VirtQueue::request`](super::VirtQueue::request) or
-    /// [`VirtQueue::wait_until`](super::VirtQueue::wait_until), which end by themselves.
+    /// The device may be frozen or unbound only after it returned: whatever it waits for has to
+    /// come, or fail.
     fn config_changed<'bound>(vdev: &Device<device::Bound>, data: Pin<&Self::Data<'bound>>) {
         let _ = (vdev, data);
     }
 
-    /// Called before the system sleeps.
+    /// Called before the system sleeps, or the transport resets the device.
+    ///
+    /// Nobody is told of changes of the configuration any more. What is allocated from here until
+    /// [`restore`](Self::restore) returned, in these two, does not wait for I/O.
     ///
     /// The class devices stay registered. After this returned, the queues end as in a removal, and
     /// the buffers in flight go back to their handlers.
     ///
     /// # Errors
     ///
-    /// An error keeps the system from going to sleep, and the device working.
+    /// An error keeps the system from going to sleep, and the device working. It does not keep the
+    /// transport from a reset: what the device has is lost then.
     fn freeze<'bound>(
         vdev: &'bound Device<device::Core<'_>>,
         data: Pin<&Self::Data<'bound>>,
@@ -137,8 +144,8 @@ pub trait Driver: 'static {
         Ok(())
     }
 
-    /// Called when the system wakes up, after DRIVER_OK, with new live and empty queues; with dead
-    /// ones if they cannot be made again.
+    /// Called when the system wakes up, or the device was reset, after DRIVER_OK, with new live and
+    /// empty queues; with dead ones if they cannot be made again.
     fn restore<'bound>(
         vdev: &'bound Device<device::Core<'_>>,
         data: Pin<&Self::Data<'bound>>,

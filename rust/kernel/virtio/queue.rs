@@ -25,7 +25,10 @@ use crate::{
     cpumask::Cpumask,
     prelude::*,
     sync::Arc,
-    time::Jiffies, //
+    time::{
+        Jiffies,
+        Msecs, //
+    }, //
 };
 use core::marker::PhantomData;
 
@@ -185,8 +188,20 @@ impl<H: Handler> VirtQueue<H> {
             _handler: PhantomData,
         };
         // SAFETY: The handler is the one of this queue.
-        unsafe { AnyQueue::wait_any(self, timeout, &mut wait)? };
+        unsafe { AnyQueue::wait_any(self, timeout, true, &mut wait)? };
         Ok(wait.result)
+    }
+
+    /// Waits until nothing is in flight, and gives the device up if it uses nothing for as long as
+    /// `patience`, in milliseconds, or is not done after 20 times that. Returns whether this gave
+    /// it up: then what was in flight comes back by [`Handler::unused`], a little later. So it does
+    /// if somebody else did, and the queue is dead when this returns.
+    ///
+    /// If buffers are posted meanwhile, these are waited for, too.
+    ///
+    /// Process context; may sleep. No signal ends it.
+    pub fn wait_idle(&self, patience: Msecs) -> bool {
+        AnyQueue::wait_idle_any(self, patience)
     }
 
     /// Makes every task in [`wait_until`](Self::wait_until) try again, at once as a rule, or within

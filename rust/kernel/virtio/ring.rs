@@ -153,6 +153,8 @@ pub(super) struct State {
     size: u32,
     /// Whether a chain of any length takes one descriptor of the ring.
     indirect: bool,
+    /// How many buffers the device used, modulo 2^32.
+    used: u32,
 }
 
 impl State {
@@ -163,6 +165,7 @@ impl State {
             why: QueueError::Dead,
             size: 0,
             indirect: false,
+            used: 0,
         }
     }
 
@@ -181,6 +184,12 @@ impl State {
     pub(super) fn end(&mut self, why: QueueError) {
         self.live = None;
         self.why = why;
+    }
+
+    /// The device used so many buffers more.
+    #[inline(always)]
+    pub(super) fn add_used(&mut self, count: u32) {
+        self.used = self.used.wrapping_add(count);
     }
 
     #[inline(always)]
@@ -241,6 +250,18 @@ impl<'a> RawRing<'a> {
     #[inline(always)]
     pub(super) fn size(&self) -> u32 {
         self.state.live.map_or(0, |_| self.state.size)
+    }
+
+    /// See [`Ring::used`].
+    #[inline(always)]
+    pub(super) fn used(&self) -> u32 {
+        self.state.used
+    }
+
+    /// How many descriptors are not free; 0 if the queue is not live.
+    pub(super) fn in_flight(&self) -> u32 {
+        let in_flight = |vq: RawQueue| self.state.size.saturating_sub(vq.num_free());
+        self.state.live.map_or(0, in_flight)
     }
 
     /// Takes the next used buffer: its token, and the length that the device reports, which is not
@@ -444,6 +465,13 @@ impl<'a, B: Buffer> Ring<'a, B> {
     #[inline(always)]
     pub fn free(&self) -> u32 {
         self.raw.state.live.map_or(0, RawQueue::num_free)
+    }
+
+    /// How many buffers the device used so far, modulo 2^32: whether it does anything. In a handler,
+    /// those that are handed over at once do not count yet.
+    #[inline(always)]
+    pub fn used(&self) -> u32 {
+        self.raw.used()
     }
 
     /// Whether a buffer of `descriptors` descriptors would fit now.

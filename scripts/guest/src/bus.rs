@@ -109,6 +109,14 @@ impl Device {
         Ok(bits.as_bytes().get(bit) == Some(&b'1'))
     }
 
+    /// Has the PCI function that the device is reset.
+    pub fn reset_function(&self) -> Result<()> {
+        let path = self.slot.join("reset");
+        within(LIMIT, &format!("{}", path.display()), move || {
+            fs::write(&path, "1").with_context(|| path.display().to_string())
+        })
+    }
+
     /// The driver that the device is bound to.
     pub fn driver(&self) -> Option<String> {
         let link = fs::read_link(self.slot.join(self.on_bus()?).join("driver")).ok()?;

@@ -3,7 +3,10 @@
 //! The end of devices, in every state.
 
 use super::*;
-use kernel::virtio::sim::DeviceLie;
+use kernel::virtio::sim::{
+    DeviceLie,
+    DiskLie, //
+};
 
 /// Makes each of the allocations `which` of `attempt`, counted from 1, fail in turn, and calls
 /// `after` with what came of it. Returns the number of the first that there is not.
@@ -230,11 +233,58 @@ mod tests {
         let bio = rig.start(Op::Read, 16, PAGE)?;
         let start = Instant::<Monotonic>::now();
         let _ = rig.disk.freeze();
-        check!(start.elapsed() < Delta::from_millis(5000));
+        check!(start.elapsed() < LIMIT);
         check_eq!(ended(&bio)?, Err(EIO));
         let _ = rig.disk.restore();
         drop(bio);
         rig.works_again()
+    }
+
+    /// More is asked for than the ring has room for: what has begun ends before.
+    #[test]
+    fn freeze_with_a_full_ring() -> Result {
+        let rig = Rig::new(&disk(&[bit::SEG_MAX]).rings(1, 16).seg_max(14))?;
+        rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
+        let mut bios = KVec::new();
+        for i in 0..8 {
+            bios.push(rig.start(Op::Read, i * 64, 8 * PAGE)?, GFP_KERNEL)?;
+        }
+        check!(matches!(rig.disk.freeze(), Ok(()) | Err(EOPNOTSUPP)));
+        for bio in &bios {
+            check_eq!(ended(bio)?, Ok(()));
+        }
+        let _ = rig.disk.restore();
+        drop(bios);
+        rig.works()?;
+        rig.works_again()
+    }
+
+    /// The device refuses what it agreed to before. What is asked of the disk waits, until the
+    /// device changes its mind, or is unbound.
+    #[test]
+    fn freeze_after_a_restore_that_failed() -> Result {
+        for again in [true, false] {
+            let rig = Rig::with(&[])?;
+            if rig.disk.freeze() == Err(EOPNOTSUPP) {
+                return Ok(());
+            }
+            let bio = rig.start(Op::Read, 16, PAGE)?;
+            rig.disk.device_lie(DeviceLie::RefuseFeaturesOk);
+            check!(rig.disk.restore().is_err());
+            check!(bio.wait(50).is_none());
+            if again {
+                check_eq!(rig.disk.freeze(), Ok(()));
+                rig.disk.be_honest();
+                check_eq!(rig.disk.restore(), Ok(()));
+                check_eq!(ended(&bio)?, Ok(()));
+            } else {
+                unbind_in_time(&rig.disk)?;
+                check_eq!(ended(&bio)?, Err(EIO));
+            }
+            drop(bio);
+            rig.works_again()?;
+        }
+        Ok(())
     }
 
     #[test]
@@ -251,17 +301,64 @@ mod tests {
         rig.works_again()
     }
 
-    /// The transport wants to reset the device, which this driver cannot do; nothing happens.
+    /// The transport resets the device: what it has is answered before, what comes meanwhile waits.
     #[test]
     fn reset_by_the_transport() -> Result {
+        for features in RINGS {
+            let rig = Rig::with(features)?;
+            rig.works()?;
+            rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
+            let before = rig.start(Op::Read, 16, 2 * PAGE)?;
+            rig.disk.reset_prepare()?;
+            check_eq!(ended(&before)?, Ok(()));
+            let meanwhile = rig.start(Op::Read, 16, 2 * PAGE)?;
+            check!(meanwhile.wait(50).is_none());
+            rig.disk.reset_done()?;
+            check_eq!(ended(&meanwhile)?, Ok(()));
+            check!(*meanwhile.data(2 * PAGE)? == *pattern(2 * PAGE, 3)?);
+            drop((before, meanwhile));
+            rig.works()?;
+            rig.works_again()?;
+        }
+        Ok(())
+    }
+
+    /// The device keeps a write for ever, and answers reads: these earn it no time.
+    fn keeps_one(end: impl FnOnce(&Disk) -> Result) -> Result {
         let rig = Rig::with(&[])?;
-        rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
-        let bio = rig.start(Op::Read, 16, PAGE)?;
-        check_eq!(rig.disk.reset_prepare(), Err(EOPNOTSUPP));
-        check_eq!(rig.disk.serve(0, u32::MAX), 1);
-        check_eq!(ended(&bio)?, Ok(()));
-        drop(bio);
+        rig.disk.lie_about(OUT, DiskLie::Never, u32::MAX);
+        rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
+        let kept = rig.start(Op::Write, 32, PAGE)?;
+        let reads = [
+            rig.start(Op::Read, 0, PAGE)?,
+            rig.start(Op::Read, 16, PAGE)?,
+        ];
+        end(&rig.disk)?;
+        for bio in &reads {
+            check_eq!(ended(bio)?, Ok(()));
+        }
+        check_eq!(kept.wait(0), Some(Err(EIO)));
+        drop((kept, reads));
         rig.works_again()
+    }
+
+    #[test]
+    fn unbind_of_a_device_that_keeps_one() -> Result {
+        keeps_one(unbind_in_time)
+    }
+
+    #[test]
+    fn freeze_of_a_device_that_keeps_one() -> Result {
+        keeps_one(|disk| {
+            let start = Instant::<Monotonic>::now();
+            let frozen = disk.freeze();
+            if frozen == Err(EOPNOTSUPP) {
+                return unbind_in_time(disk);
+            }
+            check_eq!(frozen, Ok(()));
+            check!(start.elapsed() < LIMIT);
+            disk.restore()
+        })
     }
 
     #[test]

@@ -38,7 +38,7 @@ const BACKEND: &[&str] = &[
 ];
 /// What QEMU offers beyond that.
 const QEMU: &[&str] = &["queues", "packed", "flush"];
-const PCI: &[&str] = &["polled", "hotplug"];
+const PCI: &[&str] = &["polled", "hotplug", "function-reset"];
 /// What takes fio or a mkfs: guests have those of the host, if their architecture is the same.
 const NEEDS_PROGRAMS: &[&str] = &[
     "verify",

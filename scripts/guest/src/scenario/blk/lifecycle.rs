@@ -39,6 +39,7 @@ pub fn run(params: &Params, report: &mut Report) -> Result<()> {
     report.check("cycles", || under_load(driver, binds));
     if slot(PLUGGABLE).is_ok() {
         report.check("hotplug", || hotplug(driver, plugs));
+        report.check("function-reset", || function_reset(driver));
     }
     report.check("suspend", || suspended(driver));
     report.check("reload", || reload(driver));
@@ -136,6 +137,26 @@ fn one_unplug(driver: &str, port: &str) -> Result<()> {
             .any(|it| *it == disk.device && it.exists())
             .then_some(()))
     })
+}
+
+/// fio does not notice that the PCI function was reset.
+fn function_reset(driver: &str) -> Result<Measured> {
+    const TIMES: usize = 5;
+    let runtime = Duration::from_secs(8);
+    let disk = Bound::new(PLUGGABLE, driver)?;
+    let len = 1 << 20;
+    let at = (KIB[PLUGGABLE] << 10) - len as u64;
+    disk.write(Cache::Direct, 11, at, len)?;
+    let mut load = fio(LOAD, &disk, KIB[PLUGGABLE] / 2, runtime)?;
+    for _ in 0..TIMES {
+        flows(&disk, &mut load)?;
+        disk.device.reset_function()?;
+    }
+    load.succeeds(runtime + END)?;
+    disk.holds(Cache::Direct, 11, at, len)?;
+    disk.unbind(LIMIT)?;
+    let detail = "the function reset under fio, which saw no error";
+    Ok(Measured::new(TIMES as f64, "times", detail))
 }
 
 /// fio does not notice that all devices were suspended.
