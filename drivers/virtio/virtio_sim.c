@@ -13,6 +13,7 @@
 #include <linux/init.h>
 #include <linux/log2.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -85,8 +86,11 @@ static void vsim_reset(struct virtio_device *vdev)
 {
 	struct virtio_sim *sim = to_virtio_sim(vdev);
 
-	scoped_guard(spinlock_irqsave, &sim->lock)
+	scoped_guard(spinlock_irqsave, &sim->lock) {
 		sim->status = 0;
+		/* What the driver wrote is forgotten. */
+		memcpy(sim->config, sim->initial_config, sim->config_len);
+	}
 	for (u32 i = 0; i < sim->nr_queues; i++) {
 		struct vsim_queue *q = &sim->queues[i];
 		u32 id = vsim_any_id(q);
@@ -331,8 +335,10 @@ struct virtio_sim *vsim_create(const struct virtio_sim_params *params,
 	sim->model = model;
 	sim->model_data = data;
 	virtio_features_copy(sim->offered, params->features);
-	if (params->config_len)
+	if (params->config_len) {
 		memcpy(sim->config, params->config, params->config_len);
+		memcpy(sim->initial_config, params->config, params->config_len);
+	}
 	sim->config_len = params->config_len;
 	sim->queue_size = params->queue_size;
 	sim->maps_left = U32_MAX;
@@ -371,25 +377,17 @@ struct virtio_sim *virtio_sim_create(const struct virtio_sim_params *params)
 }
 EXPORT_SYMBOL_GPL(virtio_sim_create);
 
-/* Ends what the test began: drivers are not made for being bound or unbound in between. */
-static void vsim_resume(struct virtio_sim *sim)
-{
-	virtio_sim_restore(sim);
-	virtio_sim_reset_done(sim);
-}
-
 /**
  * virtio_sim_destroy() - unregisters a device, which unbinds its driver, and frees it
  * @sim: the device; not valid any more when this returns
  *
- * A device that is frozen, or prepared for a reset, is restored before, as by virtio_sim_bind()
- * and virtio_sim_unbind().
+ * If it is prepared for a reset, that is done first, so this is for the task that prepared it.
  */
 void virtio_sim_destroy(struct virtio_sim *sim)
 {
 	struct device *dev = get_device(&sim->vdev.dev);
 
-	vsim_resume(sim);
+	virtio_sim_reset_done(sim);
 	unregister_virtio_device(&sim->vdev);
 	/* A driver that leaves its queues behind must not leave us a timer, too. */
 	for (u32 i = 0; i < sim->nr_queues; i++)
@@ -405,13 +403,15 @@ EXPORT_SYMBOL_GPL(virtio_sim_destroy);
  *
  * A device that was left in the state FAILED is reset before, or that state would stay.
  *
- * Return: 0 if a driver is bound, -ENODEV or another error if not
+ * Return: 0 if a driver is bound, -ENODEV or another error if not; -EBUSY if the device is frozen,
+ *	since the driver core binds nothing while the system sleeps
  */
 int virtio_sim_bind(struct virtio_sim *sim)
 {
 	int ret;
 
-	vsim_resume(sim);
+	if (sim->frozen)
+		return -EBUSY;
 	if (!device_is_bound(&sim->vdev.dev) &&
 	    virtio_sim_status(sim) & VIRTIO_CONFIG_S_FAILED) {
 		virtio_reset_device(&sim->vdev);
@@ -430,7 +430,6 @@ EXPORT_SYMBOL_GPL(virtio_sim_bind);
  */
 void virtio_sim_unbind(struct virtio_sim *sim)
 {
-	vsim_resume(sim);
 	device_release_driver(&sim->vdev.dev);
 }
 EXPORT_SYMBOL_GPL(virtio_sim_unbind);
@@ -482,15 +481,17 @@ EXPORT_SYMBOL_GPL(virtio_sim_restore);
  * virtio_sim_reset_prepare() - does what a transport does before it resets the device itself
  * @sim: the device
  *
- * To be called by one task at a time, as virtio_sim_reset_done() and all that calls it.
+ * The lock of the device is held until virtio_sim_reset_done(), which the same task has to call:
+ * nobody is bound or unbound meanwhile.
  *
- * Return: that of virtio_device_reset_prepare(); -EBUSY as virtio_sim_freeze()
+ * Return: that of virtio_device_reset_prepare(), so -EBUSY if the device is frozen, or also if it
+ *	is prepared already
  */
 int virtio_sim_reset_prepare(struct virtio_sim *sim)
 {
 	int ret;
 
-	if (sim->frozen || sim->prepared)
+	if (sim->prepared)
 		return -EBUSY;
 	ret = virtio_device_reset_prepare(&sim->vdev);
 	sim->prepared = !ret;
@@ -621,6 +622,7 @@ int virtio_sim_set_config(struct virtio_sim *sim, u32 offset, const void *buf, u
 	if (!vsim_in_config(sim, offset, len))
 		return -EINVAL;
 	memcpy(sim->config + offset, buf, len);
+	memcpy(sim->initial_config + offset, buf, len);
 	sim->generation++;
 	return 0;
 }
@@ -720,6 +722,23 @@ u32 virtio_sim_fail_nth_left(void)
 #endif
 }
 EXPORT_SYMBOL_GPL(virtio_sim_fail_nth_left);
+
+/**
+ * virtio_sim_set_killed() - makes this task one that was killed, or not any more
+ * @killed: whether it was
+ *
+ * For kernel threads, to which nobody else can do this.
+ */
+void virtio_sim_set_killed(bool killed)
+{
+	guard(spinlock_irq)(&current->sighand->siglock);
+	if (killed)
+		sigaddset(&current->pending.signal, SIGKILL);
+	else
+		sigdelset(&current->pending.signal, SIGKILL);
+	recalc_sigpending();
+}
+EXPORT_SYMBOL_GPL(virtio_sim_set_killed);
 
 static int __init vsim_init(void)
 {

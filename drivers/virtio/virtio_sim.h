@@ -39,6 +39,7 @@ struct vsim_queue {
 	bool enabled;		/* the device may use it */
 	enum virtio_sim_mode mode;
 	struct hrtimer timer;
+	bool slow;		/* the timer is that of VIRTIO_SIM_SLOW, and goes on */
 	bool polling;		/* vsim_poll() has called the driver, */
 	bool again;		/* and has to look once more after that */
 	cpumask_t affinity;
@@ -97,7 +98,7 @@ struct virtio_sim {
 	spinlock_t lock;
 	atomic_t callbacks;	/* calls of vring_interrupt() that have not returned */
 
-	bool frozen;		/* this and the next under the lock of the device */
+	bool frozen;		/* this and the next: one task at a time */
 	bool prepared;
 
 	u64 offered[VIRTIO_FEATURES_U64S];
@@ -106,6 +107,7 @@ struct virtio_sim {
 	u32 generation;
 	u32 config_len;
 	u8 config[VIRTIO_SIM_CONFIG_MAX];
+	u8 initial_config[VIRTIO_SIM_CONFIG_MAX];	/* what a reset brings back */
 	u8 flip[VIRTIO_SIM_CONFIG_MAX];
 
 	u32 lies;		/* bits of enum virtio_sim_device_lie */

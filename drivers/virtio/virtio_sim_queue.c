@@ -13,6 +13,9 @@
 /* How long after a kick a VIRTIO_SIM_DEFERRED queue is served. */
 #define VSIM_DELAY_NS		(50 * NSEC_PER_USEC)
 
+/* How long a VIRTIO_SIM_SLOW queue takes for each buffer. */
+#define VSIM_SLOW_NS		(200 * NSEC_PER_MSEC)
+
 /* Interrupts the driver; an honest device only while the queue is enabled. */
 bool vsim_raise(struct vsim_queue *q, bool honest)
 {
@@ -73,8 +76,28 @@ static void vsim_poll(struct vsim_queue *q)
 
 static enum hrtimer_restart vsim_timer(struct hrtimer *timer)
 {
-	vsim_poll(container_of(timer, struct vsim_queue, timer));
-	return HRTIMER_NORESTART;
+	struct vsim_queue *q = container_of(timer, struct vsim_queue, timer);
+	bool slow, raise = false;
+
+	scoped_guard(spinlock_irqsave, &q->sim->lock) {
+		slow = q->slow;
+		if (slow) {
+			q->slow = q->enabled && vsim_serve(q, 1);
+			raise = q->slow && vsim_wants_interrupt(q);
+		}
+	}
+	if (!slow) {
+		vsim_poll(q);
+		return HRTIMER_NORESTART;
+	}
+	if (raise)
+		vsim_raise(q, true);
+
+	guard(spinlock_irqsave)(&q->sim->lock);
+	if (!q->slow)
+		return HRTIMER_NORESTART;
+	hrtimer_forward_now(timer, ns_to_ktime(VSIM_SLOW_NS));
+	return HRTIMER_RESTART;
 }
 
 /* What is available before DRIVER_OK waits for that. */
@@ -89,6 +112,10 @@ void vsim_kicked(struct vsim_queue *q)
 		/* Under the lock, so that no timer starts after the queue was stopped. */
 		if (mode == VIRTIO_SIM_DEFERRED)
 			hrtimer_start(&q->timer, ns_to_ktime(VSIM_DELAY_NS), HRTIMER_MODE_REL);
+		if (mode == VIRTIO_SIM_SLOW && !q->slow) {
+			q->slow = true;
+			hrtimer_start(&q->timer, ns_to_ktime(VSIM_SLOW_NS), HRTIMER_MODE_REL);
+		}
 	}
 	if (mode == VIRTIO_SIM_IN_KICK)
 		vsim_poll(q);
@@ -119,6 +146,7 @@ void vsim_stop_queue(struct vsim_queue *q, bool keep_ring)
 		q->enabled = false;
 		q->ring = q->ring && keep_ring;
 		q->again = false;
+		q->slow = false;
 		vsim_forget(q);
 	}
 	hrtimer_cancel(&q->timer);

@@ -51,11 +51,13 @@ struct virtio_sim_params {
  * @VIRTIO_SIM_IN_KICK: serves all that is available and interrupts, before the kick returns; a
  *	driver whose callback makes buffers available without end keeps it from returning
  * @VIRTIO_SIM_DEFERRED: does the same a little later, in hard-interrupt context
+ * @VIRTIO_SIM_SLOW: serves what is available one by one, each after 200 milliseconds
  */
 enum virtio_sim_mode {
 	VIRTIO_SIM_MANUAL,
 	VIRTIO_SIM_IN_KICK,
 	VIRTIO_SIM_DEFERRED,
+	VIRTIO_SIM_SLOW,
 };
 
 /**
@@ -205,5 +207,6 @@ void virtio_sim_be_honest(struct virtio_sim *sim);
 
 bool virtio_sim_fail_nth(u32 n);
 u32 virtio_sim_fail_nth_left(void);
+void virtio_sim_set_killed(bool killed);
 
 #endif /* _LINUX_VIRTIO_SIM_H */

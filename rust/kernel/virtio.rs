@@ -139,6 +139,7 @@ pub use self::block::{
 };
 pub use self::{
     adapter::Adapter,
+    any_queue::Patience,
     buffer::{
         Buffer,
         Memory, //

@@ -280,6 +280,8 @@ fn bind_honest(disk: &Disk) -> Result {
     disk.lie_about(0, kernel::virtio::sim::DiskLie::Honest, 0);
     disk.fail_maps(u32::MAX);
     disk.set_mode(ALL_QUEUES, Mode::InKick);
+    // Whoever slept wakes up.
+    let _ = disk.restore();
     disk.bind()?;
     check!(disk.is_bound());
     Ok(())

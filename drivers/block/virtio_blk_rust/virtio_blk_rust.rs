@@ -82,6 +82,7 @@ use kernel::{
         BlockData,
         Negotiated,
         Offered,
+        Patience,
         PostError,
         QueueError,
         QueueSet,
@@ -91,8 +92,9 @@ use kernel::{
     }, //
 };
 
-/// How long a device that is unbound or frozen may answer nothing of what it has, in milliseconds.
-const PATIENCE: Msecs = 1500;
+/// How long a device that is unbound may answer nothing of what it has. All of it may take 20 times
+/// as long.
+const SILENCE: Delta = Delta::from_millis(1500);
 
 /// How long requests may take that are made when the disk is deleted, in milliseconds: flushes, for
 /// example.
@@ -457,11 +459,16 @@ impl State {
         })
     }
 
-    /// Waits for the requests that the device has. If it keeps them, it is given up.
+    /// Pauses the disk when the device is done with the requests that it has. If it keeps them, it
+    /// is given up.
+    fn pause(&self, disk: &Registration<VirtioBlk>, patience: Patience) -> Result {
+        disk.pause(&mut || self.settle(&patience))
+    }
+
     #[inline(never)]
-    fn settle(&self) {
+    fn settle(&self, patience: &Patience) {
         for queue in self.tag_set.queues() {
-            if queue.queue.wait_idle(PATIENCE) {
+            if queue.queue.wait_idle(patience) {
                 dev_err!(queue.dev, "no answer to what it has\n");
             }
         }
@@ -506,10 +513,18 @@ fn store_cache_type(disk: &LiveDisk<'_, VirtioBlk>, kind: &[u8]) -> Result {
         _ => return Err(EINVAL),
     };
     let (vdev, features) = (disk.parent(), disk.data());
-    vdev.config_write_if(features, Config::WCE, write_back.into())?;
-    // The device may not have listened.
-    let write_back = config::write_back(vdev, features)?;
-    disk.update_limits(|limits| limits.set_write_cache(write_back))
+    for _ in 0..10 {
+        vdev.config_write_if(features, Config::WCE, write_back.into())?;
+        // The device may not have listened.
+        let now = config::write_back(vdev, features)?;
+        disk.update_limits(|limits| limits.set_write_cache(now))?;
+        // It may have been reset meanwhile.
+        if config::write_back(vdev, features)? == now {
+            return Ok(());
+        }
+    }
+    // To flush once too often does no harm.
+    disk.update_limits(|limits| limits.set_write_cache(true))
 }
 
 /// What is in sysfs if the cache cannot be turned off.
@@ -582,6 +597,7 @@ impl virtio::Driver for VirtioBlk {
         Ok(registration)
     }
 
+    #[inline(never)]
     fn unbind<'bound>(
         _vdev: &'bound virtio::Device<Core<'_>>,
         state: Pin<&State>,
@@ -591,7 +607,7 @@ impl virtio::Driver for VirtioBlk {
         if let Some(disk) = state.disk.as_ref() {
             disk.set_timeout(msecs_to_jiffies(LAST_TIMEOUT));
         }
-        let _ = disk.pause(&mut || state.settle());
+        let _ = state.pause(disk, Patience::new(SILENCE, 20));
     }
 
     #[inline(never)]
@@ -605,19 +621,35 @@ impl virtio::Driver for VirtioBlk {
         }
     }
 
+    #[inline(never)]
     fn freeze<'bound>(
         _vdev: &'bound virtio::Device<Core<'_>>,
         state: Pin<&State>,
         disk: &Registration<VirtioBlk>,
     ) -> Result {
-        disk.pause(&mut || state.settle())
+        // As long as requests may take; some wait for room in the ring.
+        state.pause(disk, Patience::new(disk.timeout(), 2))
     }
 
+    #[inline(never)]
     fn restore<'bound>(
-        _vdev: &'bound virtio::Device<Core<'_>>,
-        _state: Pin<&State>,
+        vdev: &'bound virtio::Device<Core<'_>>,
+        state: Pin<&State>,
         disk: &Registration<VirtioBlk>,
     ) {
+        // A reset takes this back to what it was at first. Who changes it at the same time looks at
+        // it once more after that.
+        if let Some(disk) = state.disk.as_ref() {
+            for _ in 0..10 {
+                let write_back = disk.has_write_cache();
+                let _ = vdev.config_write_if(&state.features, Config::WCE, write_back.into());
+                // It is there when it was read.
+                let _ = config::write_back(vdev, &state.features);
+                if disk.has_write_cache() == write_back {
+                    break;
+                }
+            }
+        }
         disk.resume();
     }
 }

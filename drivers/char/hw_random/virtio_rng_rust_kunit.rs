@@ -13,15 +13,9 @@ mod tests {
     use kernel::{
         driver,
         module::this_module,
-        sync::{
-            atomic::{
-                AtomicFlag,
-                Relaxed, //
-            },
-            new_mutex,
-            Completion,
-            Mutex,
-            //
+        sync::atomic::{
+            AtomicFlag,
+            Relaxed, //
         },
         time::{
             delay::fsleep,
@@ -36,11 +30,11 @@ mod tests {
                 Mode,
                 Params,
                 Sim,
+                Task,
                 FOREVER, //
             },
             Adapter, //
-        },
-        workqueue, //
+        }, //
     };
 
     /// Ends a test with an error, so that what it holds is dropped.
@@ -220,45 +214,17 @@ mod tests {
         }
     }
 
-    /// What a reader beside the test got.
-    #[pin_data]
-    struct Outcome {
-        #[pin]
-        result: Mutex<Option<Result<usize>>>,
-        #[pin]
-        ended: Completion,
-    }
-
     /// Lets another task read, and returns when the device has its request.
-    fn waiting_reader(rig: &Rig) -> Result<Arc<Outcome>> {
-        let outcome = Arc::pin_init(
-            pin_init!(Outcome {
-                result <- new_mutex!(None),
-                ended <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )?;
-        let (its, reader) = (outcome.clone(), rig.reader.clone());
-        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            let result = reader.read(&mut [0; 64], true);
-            drop(reader);
-            *its.result.lock() = Some(result);
-            its.ended.complete_all();
-        })?;
+    fn waiting_reader(rig: &Rig) -> Result<Task<Result<usize>>> {
+        let reader = rig.reader.clone();
+        let task = Task::spawn(move || reader.read(&mut [0; 64], true))?;
         for _ in 0..10_000 {
             if rig.sim.take(0)?.is_some() {
-                return Ok(outcome);
+                return Ok(task);
             }
             fsleep(Delta::from_micros(50));
         }
         Err(ETIMEDOUT)
-    }
-
-    impl Outcome {
-        fn wait(&self) -> Result<Result<usize>> {
-            self.ended.wait_for_completion();
-            self.result.lock().take().ok_or(EINVAL)
-        }
     }
 
     /// Reads of any size, more than all buffers hold: nothing is thrown away.
@@ -415,10 +381,10 @@ mod tests {
     #[test]
     fn device_gives_up_while_a_reader_waits() -> Result {
         let mut rig = Rig::new()?;
-        let outcome = waiting_reader(&rig)?;
+        let task = waiting_reader(&rig)?;
         // Nobody is told: the reader finds out when it looks.
         rig.sim.device_lie(DeviceLie::Break);
-        check_eq!(outcome.wait()?, Err(EIO));
+        check_eq!(task.join()?, Err(EIO));
         check_eq!(rig.read(64, true).err(), Some(EIO));
         rig.bind_again()
     }
@@ -460,12 +426,12 @@ mod tests {
     #[test]
     fn interrupts_without_an_answer() -> Result {
         let rig = Rig::new()?;
-        let outcome = waiting_reader(&rig)?;
+        let task = waiting_reader(&rig)?;
         rig.sim.storm(0, 10_000);
-        check!(outcome.result.lock().is_none());
+        check!(!task.has_result());
         rig.sim.lie(0, Lie::Short(5), 1);
         check!(rig.sim.serve(0, 1) == 1);
-        check_eq!(outcome.wait()?, Ok(5));
+        check_eq!(task.join()?, Ok(5));
         Ok(())
     }
 
@@ -475,10 +441,10 @@ mod tests {
         let mut rig = Rig::new()?;
         let mut shortest = Delta::from_secs(1000);
         for _ in 0..4 {
-            let outcome = waiting_reader(&rig)?;
+            let task = waiting_reader(&rig)?;
             let start = Instant::<Monotonic>::now();
             rig.reader.cancel();
-            check_eq!(outcome.wait()?, Err(ENODEV));
+            check_eq!(task.join()?, Err(ENODEV));
             shortest = shortest.min(start.elapsed());
 
             rig.sim.serve(0, u32::MAX);
@@ -497,9 +463,9 @@ mod tests {
     fn removal_while_a_reader_waits() -> Result {
         let mut rig = Rig::new()?;
         for _ in 0..5 {
-            let outcome = waiting_reader(&rig)?;
+            let task = waiting_reader(&rig)?;
             rig.sim.unbind();
-            check_eq!(outcome.wait()?, Err(ENODEV));
+            check_eq!(task.join()?, Err(ENODEV));
             check_eq!(rig.read(64, true).err(), Some(ENODEV));
             rig.sim.bind()?;
             rig.reader = take_over()?.reader;
@@ -509,12 +475,13 @@ mod tests {
 
     /// The reader is sent away. What was in store is there afterwards.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_while_a_reader_waits() -> Result {
         let rig = Rig::new()?;
         for _ in 0..3 {
-            let outcome = waiting_reader(&rig)?;
+            let task = waiting_reader(&rig)?;
             rig.sim.freeze()?;
-            check_eq!(outcome.wait()?, Err(ENODEV));
+            check_eq!(task.join()?, Err(ENODEV));
             rig.sim.restore()?;
         }
         check!(!rig.warned());
@@ -560,8 +527,8 @@ mod tests {
                 sim.set_mode(0, mode);
                 sim.bind()?;
                 check!(sim.is_bound());
-                sim.freeze()?;
-                sim.restore()?;
+                sim.reset_prepare()?;
+                sim.reset_done()?;
                 fsleep(Delta::from_millis(1));
             }
         }

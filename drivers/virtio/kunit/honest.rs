@@ -583,6 +583,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_and_restore() -> Result {
         for features in RINGS {
             let rig = Rig::<In>::new(Setup::with(features))?;

@@ -35,17 +35,10 @@ use crate::shapes::{
     Paged, //
 };
 use kernel::{
-    new_condvar,
-    new_mutex,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc,
-        CondVar,
-        Mutex, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
     time::{
         delay::fsleep,
@@ -60,6 +53,7 @@ use kernel::{
             Mode,
             Params,
             Sim,
+            Task,
             FOREVER, //
         },
         Buffer,
@@ -67,8 +61,7 @@ use kernel::{
         Failure,
         QueueError,
         RequestError, //
-    },
-    workqueue, //
+    }, //
 };
 
 /// Both layouts, with mappings that are counted.
@@ -95,43 +88,6 @@ fn eventually(condition: impl Fn() -> bool) -> bool {
         fsleep(Delta::from_millis(5));
     }
     false
-}
-
-/// What another task is to find out.
-#[pin_data]
-struct Outcome<T> {
-    #[pin]
-    value: Mutex<Option<T>>,
-    #[pin]
-    known: CondVar,
-}
-
-impl<T: Send + Unpin + 'static> Outcome<T> {
-    /// Lets another task call `job`.
-    fn of(job: impl FnOnce() -> T + Send + 'static) -> Result<Arc<Self>> {
-        let outcome = Arc::pin_init(
-            pin_init!(Self {
-                value <- new_mutex!(None),
-                known <- new_condvar!(),
-            }),
-            GFP_KERNEL,
-        )?;
-        let teller = outcome.clone();
-        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            let value = job();
-            *teller.value.lock() = Some(value);
-            teller.known.notify_all();
-        })?;
-        Ok(outcome)
-    }
-
-    fn wait(&self) -> Result<T> {
-        let mut value = self.value.lock();
-        if value.is_none() {
-            let _ = self.known.wait_killable_timeout(&mut value, long());
-        }
-        value.take().ok_or(ETIMEDOUT)
-    }
 }
 
 /// Pages for data from the device.
@@ -887,10 +843,10 @@ mod tests {
 
             post(rig.queue(), bytes(8)?)?;
             rig.sim.device_lie(DeviceLie::IrqAfterReset);
-            rig.sim.freeze()?;
+            rig.sim.reset_prepare()?;
             // The other one is of `works_again`.
             check_eq!(returned(&rig), (1, 1));
-            rig.sim.restore()?;
+            rig.sim.reset_done()?;
             check_eq!(returned(&rig), (1, 1));
             rig.works_again(bytes(8)?)?;
         }
@@ -968,6 +924,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn never_completed_then_frozen() -> Result {
         for features in RINGS {
             let mut rig = posted(features, 16)?;
@@ -1179,6 +1136,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn no_memory_for_a_queue_after_a_freeze() -> Result {
         for features in LAYOUTS {
             let mut rig = posted(features, 3)?;
@@ -1202,7 +1160,7 @@ mod tests {
             let mut rig = posted(features, 3)?;
             let queue = rig.queue().clone();
             ATTEMPTS.store(0, Relaxed);
-            let outcome = Outcome::of(move || {
+            let task = Task::spawn(move || {
                 queue.wait_until(2 * long(), |_, ring| {
                     ATTEMPTS.fetch_add(1, Relaxed);
                     ring.error()
@@ -1210,7 +1168,7 @@ mod tests {
             })?;
             check!(eventually(|| ATTEMPTS.load(Relaxed) > 0));
             rig.sim.device_lie(DeviceLie::Break);
-            check_eq!(outcome.wait()?, Ok(Some(QueueError::Broken)));
+            check_eq!(task.join()?, Ok(Some(QueueError::Broken)));
             check_eq!(broke(&mut rig, 3, || bytes(8))?, 0);
         }
         Ok(())
@@ -1222,13 +1180,10 @@ mod tests {
             let mut rig = Rig::<Control>::new(Setup::with(features))?;
             let (queue, kicks) = (rig.queue().clone(), rig.sim.kicks(0));
             let request = command([1; 4])?;
-            let outcome = Outcome::of(move || queue.request(request, 2 * long()))?;
+            let task = Task::spawn(move || queue.request(request, 2 * long()))?;
             check!(eventually(|| rig.sim.kicks(0) > kicks));
             rig.sim.device_lie(DeviceLie::Break);
-            check_eq!(
-                failure(outcome.wait()?)?,
-                Failure::Queue(QueueError::Broken)
-            );
+            check_eq!(failure(task.join()?)?, Failure::Queue(QueueError::Broken));
             check_eq!(later_request(&rig)?, Failure::Queue(QueueError::Broken));
             check!(eventually(|| rig.sim.status() == 0));
             answers_again(&mut rig)?;
@@ -1315,6 +1270,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn broken_device_works_after_a_freeze() -> Result {
         for features in LAYOUTS {
             let mut rig = posted(features, 3)?;
@@ -1372,12 +1328,12 @@ mod tests {
 
             let (queue, kicks) = (rig.queue().clone(), rig.sim.kicks(0));
             let request = command([2; 4])?;
-            let outcome = Outcome::of(move || queue.request(request, 2 * long()))?;
+            let task = Task::spawn(move || queue.request(request, 2 * long()))?;
             check!(eventually(|| rig.sim.kicks(0) > kicks));
             rig.sim.lie(0, Lie::NewestFirst, 1);
             check_eq!(rig.sim.serve(0, u32::MAX), 2);
             check_eq!(
-                outcome.wait()??.trailer()?.validate(Ok::<_, Error>),
+                task.join()??.trailer()?.validate(Ok::<_, Error>),
                 Ok([2; 4])
             );
             answers_again(&mut rig)?;

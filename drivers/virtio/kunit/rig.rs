@@ -72,6 +72,7 @@ pub(crate) enum FailAt {
     Queues,
     AfterQueues,
     Register,
+    Freeze,
 }
 
 /// What the driver under test is to do, and what it did.
@@ -407,7 +408,7 @@ impl<S: Shape> virtio::Driver for TestDriver<S> {
         _class_device: &Self::ClassDevice<'bound>,
     ) -> Result {
         PLAN.freezes.fetch_add(1, Relaxed);
-        Ok(())
+        PLAN.check(FailAt::Freeze)
     }
 
     fn restore<'bound>(
@@ -575,6 +576,8 @@ impl<B: Buffer + Unpin, S: Shape<Handler = Collector<B>>> Rig<S> {
         self.sim.fail_maps(u32::MAX);
         self.sim
             .set_mode(virtio::sim::ALL_QUEUES, virtio::sim::Mode::Manual);
+        // Whoever slept wakes up.
+        let _ = self.sim.restore();
         self.sim.bind()?;
         self.take_over()?;
         check!(self.sim.is_bound());

@@ -32,10 +32,7 @@ use kernel::{
             AtomicFlag,
             Relaxed, //
         },
-        new_mutex,
-        Arc,
-        Completion,
-        Mutex, //
+        Arc, //
     },
     time::{
         delay::fsleep,
@@ -47,14 +44,16 @@ use kernel::{
     virtio::{
         sim::{
             DeviceLie,
+            Killed,
             Lie,
-            Mode, //
+            Mode,
+            Task, //
         },
         Failure,
+        Patience,
         QueueError,
         Ring, //
-    },
-    workqueue, //
+    }, //
 };
 
 /// Where the device's mappings are counted, and a queue can be reset.
@@ -73,50 +72,6 @@ fn eventually(mut happened: impl FnMut() -> bool) -> Result {
         fsleep(Delta::from_micros(50));
     }
     Ok(())
-}
-
-/// What a task has to say, when it ended.
-#[pin_data]
-struct Outcome<R> {
-    #[pin]
-    result: Mutex<Option<R>>,
-    #[pin]
-    ended: Completion,
-}
-
-/// A task beside the test. Dropping this waits for its end.
-struct Task<R: Send + Unpin + 'static>(Arc<Outcome<R>>);
-
-impl<R: Send + Unpin + 'static> Task<R> {
-    fn spawn(work: impl FnOnce() -> R + Send + 'static) -> Result<Self> {
-        let outcome = Arc::pin_init(
-            pin_init!(Outcome {
-                result <- new_mutex!(None),
-                ended <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )?;
-        let its = outcome.clone();
-        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            // When this returned, all that `work` held is dropped.
-            let result = work();
-            *its.result.lock() = Some(result);
-            its.ended.complete_all();
-        })?;
-        Ok(Self(outcome))
-    }
-
-    fn join(self) -> Result<R> {
-        self.0.ended.wait_for_completion();
-        let result = self.0.result.lock().take();
-        result.ok_or(EINVAL)
-    }
-}
-
-impl<R: Send + Unpin + 'static> Drop for Task<R> {
-    fn drop(&mut self) {
-        self.0.ended.wait_for_completion();
-    }
 }
 
 /// How a [`Hammer`] is told to end, and what it did.
@@ -309,7 +264,7 @@ fn circulate(log: &mut crate::rig::Collector<Bytes>, ring: &mut Ring<'_, Bytes>)
     }
 }
 
-/// Unbinds the driver, and freezes the device, while a task does `blow` to the queue, which has 16
+/// Unbinds the driver, and resets the device, while a task does `blow` to the queue, which has 16
 /// buffers.
 fn end_beside(mode: Mode, blow: fn(&Queue<In>) -> bool) -> Result {
     for features in [SPLIT, PACKED | bit::INDIRECT_DESC | bit::EVENT_IDX] {
@@ -323,9 +278,9 @@ fn end_beside(mode: Mode, blow: fn(&Queue<In>) -> bool) -> Result {
             let hammer = Hammer::new(move || blow(&queue))?;
             for _ in 0..3 {
                 hammer.await_blows(3)?;
-                rig.sim.freeze()?;
+                rig.sim.reset_prepare()?;
                 hammer.await_blows(1)?;
-                rig.sim.restore()?;
+                rig.sim.reset_done()?;
             }
             hammer.await_blows(3)?;
             rig.sim.unbind();
@@ -373,6 +328,7 @@ fn waiter_hears(mut happens: impl FnMut(&mut Rig<In>) -> Result) -> Result {
             check_eq!(task.join()?, Ok(Some(QueueError::Dead)));
             shortest = shortest.min(start.elapsed());
             rig.sim.unbind();
+            let _ = rig.sim.restore();
             rig.sim.bind()?;
             rig.take_over()?;
         }
@@ -685,6 +641,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_wakes_a_waiter() -> Result {
         waiter_hears(|rig| rig.sim.freeze())
     }
@@ -721,6 +678,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_ends_a_request() -> Result {
         for features in [SPLIT, PACKED] {
             let rig = Rig::<Control>::new(Setup::with(features))?;
@@ -754,6 +712,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_in_every_state() -> Result {
         for features in RINGS {
             for state in STATES {
@@ -782,6 +741,7 @@ mod tests {
 
     /// Without a [`restore`](sim::Sim::restore) that worked.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn unbind_after_a_restore_that_failed() -> Result {
         for features in [SPLIT, PACKED] {
             for lie in [DeviceLie::FindVqsFails(1), DeviceLie::RefuseFeaturesOk] {
@@ -825,13 +785,114 @@ mod tests {
         Ok(())
     }
 
-    /// There is nobody to prepare.
+    /// What the driver says does not keep the transport from it.
+    #[test]
+    fn reset_by_the_transport_against_the_driver() -> Result {
+        for state in STATES {
+            let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
+            let posted = bring(&rig, state)?;
+            PLAN.fail_at.store(FailAt::Freeze as u32, Relaxed);
+            rig.sim.reset_prepare()?;
+            PLAN.fail_at.store(FailAt::Nowhere as u32, Relaxed);
+            all_back(rig.queue(), posted)?;
+            is_dead(rig.queue())?;
+            rig.sim.reset_done()?;
+            post(rig.queue(), bytes(8)?)?;
+            check_eq!(rig.sim.serve(0, u32::MAX), 1);
+            rig.works_again(bytes(8)?)?;
+        }
+        Ok(())
+    }
+
+    /// It does keep the system awake, with the device as it was.
+    #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
+    fn freeze_against_the_driver() -> Result {
+        let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
+        post(rig.queue(), bytes(8)?)?;
+        PLAN.fail_at.store(FailAt::Freeze as u32, Relaxed);
+        check!(rig.sim.freeze().is_err());
+        PLAN.fail_at.store(FailAt::Nowhere as u32, Relaxed);
+        check_eq!(rig.sim.serve(0, u32::MAX), 1);
+        check!(rig.queue().with(|log, _| log.used.pop()).is_some());
+        rig.works_again(bytes(8)?)
+    }
+
+    /// There is nobody to prepare; who comes afterwards works.
     #[test]
     fn reset_by_the_transport_without_a_driver() -> Result {
         let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
         rig.sim.unbind();
-        check_eq!(rig.sim.reset_prepare(), Err(EOPNOTSUPP));
+        rig.sim.reset_prepare()?;
+        rig.sim.reset_done()?;
         check_eq!(rig.sim.reset_done(), Err(EINVAL));
+        rig.works_again(bytes(8)?)
+    }
+
+    fn forever() -> Patience {
+        Patience::new(Delta::from_secs(60), 1)
+    }
+
+    /// Whoever waits for a queue to be idle gets all of it, with interrupts and without.
+    #[test]
+    fn idle_queue() -> Result {
+        for polled in [false, true] {
+            for killed in [false, true] {
+                let mut rig = Rig::<In>::new(Setup {
+                    polled,
+                    ..Setup::with(SPLIT | COUNTED)
+                })?;
+                rig.sim.set_mode(0, Mode::Slow);
+                for _ in 0..3 {
+                    post(rig.queue(), bytes(8)?)?;
+                }
+                let killed = killed.then(Killed::new);
+                check!(!rig.queue().wait_idle(&forever()));
+                drop(killed);
+                check_eq!(rig.queue().with(|log, _| log.used.len()), 3);
+                rig.works_again(bytes(8)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The device is given up when it is silent for too long, and when it takes too long in all.
+    #[test]
+    fn queue_that_is_not_idle() -> Result {
+        for (mode, silence, times) in [
+            (Mode::Manual, 100, 100),
+            (Mode::Slow, 700, 1),
+            (Mode::Slow, 700, 0),
+        ] {
+            let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
+            rig.sim.set_mode(0, mode);
+            for _ in 0..12 {
+                post(rig.queue(), bytes(8)?)?;
+            }
+            let patience = Patience::new(Delta::from_millis(silence), times);
+            check!(rig.queue().wait_idle(&patience));
+            check!(!rig.queue().wait_idle(&patience));
+            eventually(|| {
+                rig.queue()
+                    .with(|log, _| log.used.len() + log.unused.len() == 12)
+            })?;
+            check!(rig.queue().with(|log, _| !log.unused.is_empty()));
+            rig.works_again(bytes(8)?)?;
+        }
+        Ok(())
+    }
+
+    /// A fatal signal ends a wait for anything else.
+    #[test]
+    fn killed_waiter() -> Result {
+        let mut rig = Rig::<In>::new(Setup::with(SPLIT | COUNTED))?;
+        post(rig.queue(), bytes(8)?)?;
+        let killed = Killed::new();
+        let waited = rig.queue().wait_until(msecs_to_jiffies(LONG), |log, _| {
+            (!log.used.is_empty()).then_some(())
+        });
+        drop(killed);
+        check_eq!(waited, Err(ERESTARTSYS));
         rig.works_again(bytes(8)?)
     }
 
@@ -841,12 +902,12 @@ mod tests {
     fn completions_after_the_reset_are_not_believed() -> Result {
         for features in RINGS {
             let mut rig = Rig::<In>::new(Setup::with(features | COUNTED))?;
-            for freeze in [true, false] {
+            for pause in [true, false] {
                 let posted = bring(&rig, State::Taken)?;
                 let queue = rig.queue().clone();
                 rig.sim.device_lie(DeviceLie::IrqAfterReset);
-                if freeze {
-                    rig.sim.freeze()?;
+                if pause {
+                    rig.sim.reset_prepare()?;
                 } else {
                     rig.sim.unbind();
                 }
@@ -854,8 +915,8 @@ mod tests {
                 check_eq!(back, (0, posted));
                 check_eq!(queue.with(|log, _| log.broken), 0);
                 rig.sim.be_honest();
-                if freeze {
-                    rig.sim.restore()?;
+                if pause {
+                    rig.sim.reset_done()?;
                     queue.with(|log, _| log.unused.clear());
                 }
             }
@@ -1037,11 +1098,11 @@ mod tests {
                 queues: 2,
                 ..Setup::with(features | COUNTED)
             })?;
-            rig.sim.freeze()?;
+            rig.sim.reset_prepare()?;
             let queue = rig.queue().clone();
             let sim = &rig.sim;
             each_allocation_fails(
-                || sim.restore(),
+                || sim.reset_done(),
                 |result| {
                     if result.is_err() {
                         is_dead(&queue)?;
@@ -1051,10 +1112,10 @@ mod tests {
                         sim.bind()?;
                     }
                     check!(sim.is_bound());
-                    sim.freeze()
+                    sim.reset_prepare()
                 },
             )?;
-            rig.sim.restore()?;
+            rig.sim.reset_done()?;
             rig.take_over()?;
             rig.works_again(bytes(8)?)?;
         }

@@ -7,7 +7,10 @@ use super::{
     driver_request,
     limits::Limits,
     operation::Sectors,
-    operations::Operations,
+    operations::{
+        duration,
+        Operations, //
+    },
     request::Request, //
 };
 use crate::{
@@ -25,10 +28,12 @@ use crate::{
             Full,
             Relaxed, //
         },
+        barrier::smp_mb,
         Mutex, //
     },
     time::{
         msecs_to_jiffies,
+        Delta,
         Jiffies,
         Msecs, //
     },
@@ -111,11 +116,31 @@ impl Disk {
         unsafe { bindings::blk_queue_rq_timeout(self.queue(), timeout) };
     }
 
+    /// After how long [`Operations::timed_out`] is called for a request: what `io_timeout` in sysfs
+    /// says, or what [`set_timeout`](Self::set_timeout) set.
+    pub fn timeout(&self) -> Delta {
+        // SAFETY: By the type invariant; any value is fine.
+        duration(unsafe { (&raw const (*self.queue()).rq_timeout).read_volatile() })
+    }
+
+    fn features(&self) -> u32 {
+        // SAFETY: By the type invariant; any value is fine.
+        unsafe { (&raw const (*self.queue()).limits.features).read_volatile() }
+    }
+
     /// Whether it consists of zones.
     pub fn has_zones(&self) -> bool {
-        // SAFETY: By the type invariant; this does not change.
-        let features = unsafe { (&raw const (*self.queue()).limits.features).read_volatile() };
-        features & bindings::BLK_FEAT_ZONED != 0
+        // This does not change.
+        self.features() & bindings::BLK_FEAT_ZONED != 0
+    }
+
+    /// Whether the device is known to have a cache that must be flushed.
+    ///
+    /// What the caller did before is done before this, and so is a change of the limits before what
+    /// who made it does then: of two that each change one thing and look at the other, one sees it.
+    pub fn has_write_cache(&self) -> bool {
+        smp_mb(Full);
+        self.features() & bindings::BLK_FEAT_WRITE_CACHE != 0
     }
 
     /// Changes the size, and tells user space if it is another one. Does nothing for a disk that is
@@ -142,7 +167,8 @@ impl Disk {
 
     /// Ends what [`pause`](Self::pause) began, if it did.
     ///
-    /// Takes no lock: whoever holds one may allocate, and so wait for requests, which wait for this.
+    /// Takes no lock: whoever holds one may allocate, and so wait for requests, which wait for
+    /// this.
     pub(super) fn resume(&self) {
         if self.remains().paused.xchg(false, Full) {
             // SAFETY: The queue exists, and was made to wait once.
@@ -205,6 +231,8 @@ impl Disk {
             limits.keep_zones_of(&before);
             bindings::queue_limits_commit_update_frozen(queue, limits.as_raw())
         })?;
+        // See `has_write_cache`.
+        smp_mb(Full);
         if refused {
             return Err(EINVAL);
         }

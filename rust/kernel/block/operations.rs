@@ -142,7 +142,7 @@ pub trait Operations: Sized + 'static {
 
 /// In the kernel once, not in each driver.
 #[inline(never)]
-fn duration(jiffies: c_uint) -> Delta {
+pub(super) fn duration(jiffies: c_uint) -> Delta {
     // SAFETY: Any number is fine.
     let millis = unsafe { bindings::jiffies64_to_msecs(jiffies.into()) };
     Delta::from_millis(millis.try_into().unwrap_or(i64::MAX))

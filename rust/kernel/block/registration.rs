@@ -10,7 +10,6 @@ use super::{
     calls::Calls,
     disk::{
         Disk,
-        LiveDisk,
         Remains, //
     },
     limits::Limits,
@@ -42,7 +41,8 @@ use crate::{
         },
         rcu,
         Arc, //
-    }, //
+    },
+    time::Delta, //
 };
 use core::{
     marker::PhantomData,
@@ -170,6 +170,11 @@ impl<T: Operations> Registration<T> {
         self.added.disk()
     }
 
+    /// See [`Disk::timeout`]; nothing if the disk is gone.
+    pub fn timeout(&self) -> Delta {
+        timeout(&*self.added)
+    }
+
     /// Waits until no request is being processed, and keeps others from being queued until
     /// [`resume`](Self::resume), or until the disk is deleted.
     ///
@@ -195,6 +200,12 @@ impl<T: Operations> Registration<T> {
     pub fn resume(&self) {
         resume(&*self.added);
     }
+}
+
+/// See [`Registration::timeout`].
+#[inline(never)]
+fn timeout(added: &dyn Added) -> Delta {
+    added.disk().map_or(Delta::ZERO, |disk| disk.timeout())
 }
 
 /// See [`Registration::pause`].

@@ -241,20 +241,9 @@ impl<T: Driver> Adapter<T> {
             let events = Events::from_work(work);
             Pin::new_unchecked(&*container_of!(events, Bound<'_, T>, events))
         };
-        let pending = bound.events.take();
-        // Memory may be freed by what this brings back.
-        let _noio = NoIo::new();
-
-        if pending.has(Event::Broken) {
-            dev_err!(bound.vdev.as_ref(), "virtqueues broken, device reset\n");
-            // SAFETY: The device is bound. Who else makes or deletes virtqueues, after one of them
-            // was live, waits for this work item first. A queue that is not live yet stays dead.
-            unsafe { bound.vdev.end_queues(QueueError::Broken) };
-        }
-        if pending.has(Event::MoreUsed) {
-            // SAFETY: As above.
-            unsafe { bound.vdev.poll_queues() };
-        }
+        // SAFETY: This is the work item. Who else makes or deletes virtqueues, after one of them
+        // was live, waits for it first. A queue that is not live yet stays dead.
+        unsafe { handle_events(bound.vdev, &bound.events) };
     }
 
     /// # Safety
@@ -303,24 +292,8 @@ impl<T: Driver> Adapter<T> {
         // core neither probes nor unbinds, and for a reset the lock of the device is held.
         let bound = unsafe { Self::bound(vdev) };
 
-        from_result(|| {
-            // It is, if it could not be restored: the core gives up before it comes to that if the
-            // device refuses its features. The next time it may not.
-            if bound.frozen.load(Relaxed) {
-                return Ok(0);
-            }
-            // What is frozen here may be what memory is freed by.
-            let _noio = NoIo::new();
-            // The core has stopped changes of the configuration. If the driver is being told of one,
-            // it may wait for what it is to stop next.
-            bound.events.cancel_change();
+        freeze(vdev, &bound.events, &bound.frozen, &mut || {
             T::freeze(vdev, Self::data(bound), Self::class_device(bound)?)
-                .inspect_err(|_| bound.events.resume())?;
-            quiesce(vdev, Some(&bound.events));
-            // SAFETY: `quiesce` stopped everything else.
-            unsafe { vdev.end_queues(QueueError::Dead) };
-            bound.frozen.store(true, Relaxed);
-            Ok(0)
         })
     }
 
@@ -330,23 +303,14 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: As in `freeze_callback`.
         let bound = unsafe { Self::bound(vdev) };
 
-        from_result(|| {
-            // The driver may have been bound after another one was frozen. Its device was reset
-            // nevertheless, so nothing that it has will come back by itself.
-            if !bound.frozen.xchg(false, Relaxed) {
-                vdev.break_queues();
-                return Err(EINVAL);
-            }
-            // As when it was frozen.
-            let _noio = NoIo::new();
-            let class_device = Self::class_device(bound)?;
-            // SAFETY: `teardown` stops the queues before it drops `bound`.
-            let found = unsafe { vdev.restart_queues(&bound.events) };
-            T::restore(vdev, Self::data(bound), class_device);
-            found?;
-            bound.events.resume();
-            Ok(0)
-        })
+        // SAFETY: `teardown` stops the queues before it drops `bound`.
+        unsafe {
+            restore(vdev, &bound.events, &bound.frozen, &mut || {
+                if let Ok(class_device) = Self::class_device(bound) {
+                    T::restore(vdev, Self::data(bound), class_device);
+                }
+            })
+        }
     }
 
     /// For callbacks of the bus, of which there is one at a time.
@@ -377,6 +341,93 @@ impl Drop for NoIo {
         // SAFETY: This is what `memalloc_noio_save()` returned to this task. Those that came in
         // between are gone: nobody but functions that end keep one.
         unsafe { bindings::memalloc_noio_restore(self.0) };
+    }
+}
+
+/// What there is to do for all drivers when something happened to a queue.
+///
+/// # Safety
+///
+/// The device is bound, and nobody else makes or deletes its virtqueues meanwhile.
+#[inline(never)]
+unsafe fn handle_events(vdev: &Device<device::Bound>, events: &Events) {
+    let pending = events.take();
+    // Memory may be freed by what this brings back.
+    let _noio = NoIo::new();
+
+    if pending.has(Event::Broken) {
+        dev_err!(vdev.as_ref(), "virtqueues broken, device reset\n");
+        // SAFETY: By the requirements of this function.
+        unsafe { vdev.end_queues(QueueError::Broken) };
+    }
+    if pending.has(Event::MoreUsed) {
+        // SAFETY: As above.
+        unsafe { vdev.poll_queues() };
+    }
+}
+
+/// What there is to do for all drivers when a device is frozen; `driver` does the rest.
+#[inline(never)]
+fn freeze(
+    vdev: &Device<CoreInternal<'_>>,
+    events: &Events,
+    frozen: &Atomic<bool>,
+    driver: &mut dyn FnMut() -> Result,
+) -> c_int {
+    // It is, if it could not be restored: the core gives up before it comes to that if the device
+    // refuses its features. The next time it may not.
+    if frozen.load(Relaxed) {
+        return 0;
+    }
+    // What is frozen here may be what memory is freed by.
+    let _noio = NoIo::new();
+    // The core has stopped changes of the configuration. If the driver is being told of one, it may
+    // wait for what it is to stop next.
+    events.cancel_change();
+    if let Err(e) = driver() {
+        // SAFETY: The device is valid. The transport has the lock of its own device, whether it
+        // resets it or the system goes to sleep, so nobody else writes this.
+        if !unsafe { (*vdev.as_raw()).resetting } {
+            events.resume();
+            return e.to_errno();
+        }
+        // The transport will reset it nevertheless.
+    }
+    quiesce(vdev, Some(events));
+    // SAFETY: `quiesce` stopped everything else.
+    unsafe { vdev.end_queues(QueueError::Dead) };
+    frozen.store(true, Relaxed);
+    0
+}
+
+/// What there is to do for all drivers when a device is restored; `driver` does the rest.
+///
+/// # Safety
+///
+/// `events` is valid until the queues were stopped.
+#[inline(never)]
+unsafe fn restore(
+    vdev: &Device<CoreInternal<'_>>,
+    events: &Events,
+    frozen: &Atomic<bool>,
+    driver: &mut dyn FnMut(),
+) -> c_int {
+    // The core restores whom it froze: it binds nobody in between.
+    if !frozen.xchg(false, Relaxed) {
+        return EINVAL.to_errno();
+    }
+    // As when it was frozen.
+    let _noio = NoIo::new();
+    // SAFETY: By the requirements of this function.
+    let found = unsafe { vdev.restart_queues(events) };
+    driver();
+    match found {
+        Ok(()) => {
+            // The device may have changed its configuration, and could not say so.
+            events.change();
+            0
+        }
+        Err(e) => e.to_errno(),
     }
 }
 

@@ -62,12 +62,36 @@ use core::{
 /// How long [`VirtQueue::wait_until`] sleeps at a time, in milliseconds.
 const RECHECK: Msecs = 500;
 
-/// How long a task that was killed sleeps at a time where no signal may end the wait, in
-/// milliseconds.
+/// How long it sleeps at a time where no interrupt comes, and a task that was killed where no
+/// signal may end the wait, in milliseconds.
 const PAUSE: Msecs = 10;
 
-/// How many times its patience [`VirtQueue::wait_idle`] lasts, if something comes back each time.
-const MOST_WAITS: i64 = 20;
+/// How long a device is waited for that is to be taken away.
+///
+/// One is for all queues of the device, and for all that is done to take it away.
+pub struct Patience {
+    silence: Delta,
+    total: Delta,
+    start: Instant<Monotonic>,
+}
+
+impl Patience {
+    /// Ends when nothing came back for as long as `silence`, and `times` that from now in any case.
+    pub fn new(silence: Delta, times: u32) -> Self {
+        let total = silence.as_nanos().saturating_mul(times.into());
+        Self {
+            silence,
+            total: Delta::from_nanos(total),
+            start: Instant::now(),
+        }
+    }
+
+    /// How long it lasts if nothing comes back: zero when it is at its end.
+    fn left(&self) -> Jiffies {
+        let left = self.silence.min(self.total - self.start.elapsed());
+        msecs_to_jiffies(left.as_millis().max(0).try_into().unwrap_or(Msecs::MAX))
+    }
+}
 
 /// A [`Handler`] that takes tokens of its buffers, see [`Buffer::into_token`].
 ///
@@ -330,7 +354,8 @@ impl AnyQueue {
                 continue;
             }
             guard.inner.any.waiters += 1;
-            let slice = left.min(msecs_to_jiffies(RECHECK));
+            let longest = if self.shared.polled { PAUSE } else { RECHECK };
+            let slice = left.min(msecs_to_jiffies(longest).max(1));
             let changed = &self.shared.changed;
             let woken = changed.wait_killable_timeout(&mut guard.inner, slice);
             guard.inner.any.waiters -= 1;
@@ -351,21 +376,20 @@ impl AnyQueue {
     }
 
     /// See [`VirtQueue::wait_idle`].
-    pub(super) fn wait_idle_any(&self, patience: Msecs) -> bool {
-        let start = Instant::<Monotonic>::now();
-        let longest = Delta::from_millis(i64::from(patience) * MOST_WAITS);
+    pub(super) fn wait_idle_any(&self, patience: &Patience) -> bool {
         let mut seen = Progress {
             used: 0,
             is_idle: false,
             is_new: false,
         };
         loop {
+            let left = patience.left();
             // SAFETY: It is for handlers of any type. Without signals, there are no errors.
-            let _ = unsafe { self.wait_any(msecs_to_jiffies(patience), false, &mut seen) };
+            let _ = unsafe { self.wait_any(left, false, &mut seen) };
             if seen.is_idle {
                 return false;
             }
-            if !seen.is_new || start.elapsed() > longest {
+            if !seen.is_new || left == 0 {
                 return self.break_any();
             }
         }
@@ -612,14 +636,12 @@ impl<H: ?Sized + AnyHandler> QueueGuard<'_, H> {
         // is as fast, or one that plays with its index, would go on for ever with interrupts off.
         let size = ring.size();
         let mut budget = size;
-        let mut used = 0_u32;
         let more = loop {
             // SAFETY: The queue is live and locked.
             unsafe { bindings::virtqueue_disable_cb(vq.as_ptr()) };
             // SAFETY: It is the virtqueue of this ring.
             while let Some((token, len)) = unsafe { ring.pop(vq) } {
                 each(handler, token, len, &mut ring);
-                used = used.wrapping_add(1);
                 budget = budget.wrapping_sub(1);
                 // If no buffer is in flight, none can come back.
                 if budget == 0 || vq.num_free() == size {
@@ -636,9 +658,8 @@ impl<H: ?Sized + AnyHandler> QueueGuard<'_, H> {
             }
         };
         let inner = &mut self.inner.any;
-        inner.ring.add_used(used);
         // Not only the task whose interrupt it is may find what another one waits for.
-        if inner.waiters > 0 && used > 0 {
+        if inner.waiters > 0 && budget != size {
             queue.shared.changed.notify_all();
         }
         if more {

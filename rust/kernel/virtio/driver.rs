@@ -134,7 +134,7 @@ pub trait Driver: 'static {
     /// # Errors
     ///
     /// An error keeps the system from going to sleep, and the device working. It does not keep the
-    /// transport from a reset: what the device has is lost then.
+    /// transport from a reset: that goes on as if there had been none.
     fn freeze<'bound>(
         vdev: &'bound Device<device::Core<'_>>,
         data: Pin<&Self::Data<'bound>>,

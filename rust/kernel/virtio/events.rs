@@ -92,8 +92,8 @@ impl Events {
     /// # Safety
     ///
     /// `run` may be called, in process context, with the work item of the result, whenever an event
-    /// was raised and until [`cancel`](Self::cancel) returned after the last one. The same holds for
-    /// `run_change`, its work item, and [`change`](Self::change).
+    /// was raised and until [`cancel`](Self::cancel) returned after the last one. The same holds
+    /// for `run_change`, its work item, and [`change`](Self::change).
     #[inline]
     pub(super) unsafe fn new(run: Run, run_change: Run) -> impl PinInit<Self> {
         pin_init!(Self {

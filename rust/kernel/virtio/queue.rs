@@ -9,6 +9,7 @@ use super::{
         AnyQueue,
         Attempt,
         Inner,
+        Patience,
         Shared, //
     },
     buffer::Buffer,
@@ -25,10 +26,7 @@ use crate::{
     cpumask::Cpumask,
     prelude::*,
     sync::Arc,
-    time::{
-        Jiffies,
-        Msecs, //
-    }, //
+    time::Jiffies, //
 };
 use core::marker::PhantomData;
 
@@ -192,15 +190,15 @@ impl<H: Handler> VirtQueue<H> {
         Ok(wait.result)
     }
 
-    /// Waits until nothing is in flight, and gives the device up if it uses nothing for as long as
-    /// `patience`, in milliseconds, or is not done after 20 times that. Returns whether this gave
-    /// it up: then what was in flight comes back by [`Handler::unused`], a little later. So it does
-    /// if somebody else did, and the queue is dead when this returns.
+    /// Waits until nothing is in flight, and gives the device up when that takes more than
+    /// `patience`. Returns whether this gave it up: then what was in flight comes back by
+    /// [`Handler::unused`], a little later. So it does if somebody else did, and the queue is dead
+    /// when this returns.
     ///
     /// If buffers are posted meanwhile, these are waited for, too.
     ///
     /// Process context; may sleep. No signal ends it.
-    pub fn wait_idle(&self, patience: Msecs) -> bool {
+    pub fn wait_idle(&self, patience: &Patience) -> bool {
         AnyQueue::wait_idle_any(self, patience)
     }
 

@@ -440,13 +440,6 @@ impl Device<device::CoreInternal<'_>> {
         }
     }
 
-    /// Gives the device up, as by [`VirtQueue::break_device`].
-    pub(super) fn break_queues(&self) {
-        for queue in self.queues() {
-            queue.break_any();
-        }
-    }
-
     /// Ends all use of the queues by drivers and callbacks.
     pub(super) fn stop_queues(&self) {
         for queue in self.queues() {

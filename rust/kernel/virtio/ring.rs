@@ -22,6 +22,7 @@ use crate::{
     types::NotThreadSafe, //
 };
 use core::{
+    cell::Cell,
     marker::PhantomData,
     ptr::NonNull, //
 };
@@ -153,8 +154,8 @@ pub(super) struct State {
     size: u32,
     /// Whether a chain of any length takes one descriptor of the ring.
     indirect: bool,
-    /// How many buffers the device used, modulo 2^32.
-    used: u32,
+    /// How many buffers came back used, modulo 2^32.
+    used: Cell<u32>,
 }
 
 impl State {
@@ -165,7 +166,7 @@ impl State {
             why: QueueError::Dead,
             size: 0,
             indirect: false,
-            used: 0,
+            used: Cell::new(0),
         }
     }
 
@@ -184,12 +185,6 @@ impl State {
     pub(super) fn end(&mut self, why: QueueError) {
         self.live = None;
         self.why = why;
-    }
-
-    /// The device used so many buffers more.
-    #[inline(always)]
-    pub(super) fn add_used(&mut self, count: u32) {
-        self.used = self.used.wrapping_add(count);
     }
 
     #[inline(always)]
@@ -255,7 +250,7 @@ impl<'a> RawRing<'a> {
     /// See [`Ring::used`].
     #[inline(always)]
     pub(super) fn used(&self) -> u32 {
-        self.state.used
+        self.state.used.get()
     }
 
     /// How many descriptors are not free; 0 if the queue is not live.
@@ -278,7 +273,9 @@ impl<'a> RawRing<'a> {
         let token = unsafe {
             bindings::virtqueue_get_buf_ctx(vq.as_ptr(), &mut len, core::ptr::null_mut())
         };
-        Some((NonNull::new(token)?, len))
+        let token = NonNull::new(token)?;
+        self.state.used.set(self.used().wrapping_add(1));
+        Some((token, len))
     }
 }
 
@@ -467,8 +464,7 @@ impl<'a, B: Buffer> Ring<'a, B> {
         self.raw.state.live.map_or(0, RawQueue::num_free)
     }
 
-    /// How many buffers the device used so far, modulo 2^32: whether it does anything. In a handler,
-    /// those that are handed over at once do not count yet.
+    /// How many buffers came back used so far, modulo 2^32: whether the device does anything.
     #[inline(always)]
     pub fn used(&self) -> u32 {
         self.raw.used()

@@ -40,6 +40,7 @@
 
 #[cfg(CONFIG_VIRTIO_SIM_DISK)]
 mod disk;
+mod task;
 
 #[cfg(CONFIG_VIRTIO_SIM_DISK)]
 pub use self::disk::{
@@ -53,6 +54,7 @@ pub use self::disk::{
     ZoneInfo,
     ALL_COMMANDS, //
 };
+pub use self::task::Task;
 
 use super::device::Device;
 use crate::{
@@ -66,7 +68,8 @@ use crate::{
     sync::atomic::{
         Atomic,
         Full, //
-    }, //
+    },
+    types::NotThreadSafe, //
 };
 use core::{
     any::Any,
@@ -100,6 +103,26 @@ pub fn fail_nth(n: u32) -> Result {
 pub fn fail_nth_left() -> u32 {
     // SAFETY: As above.
     unsafe { bindings::virtio_sim_fail_nth_left() }
+}
+
+/// As long as this exists, the task that made it is one that was killed, whatever it is.
+pub struct Killed(NotThreadSafe);
+
+impl Killed {
+    /// Kills the current task, which cannot end by that. Process context.
+    #[expect(clippy::new_without_default)]
+    pub fn new() -> Self {
+        // SAFETY: This concerns the current task only, and may be done at any time.
+        unsafe { bindings::virtio_sim_set_killed(true) };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // SAFETY: As above.
+        unsafe { bindings::virtio_sim_set_killed(false) };
+    }
 }
 
 /// What device to simulate.
@@ -154,6 +177,8 @@ pub enum Mode {
     InKick,
     /// It does the same a little later, in hard-interrupt context.
     Deferred,
+    /// It serves what is available one by one, each after 200 milliseconds.
+    Slow,
 }
 
 impl Mode {
@@ -162,6 +187,7 @@ impl Mode {
             Self::Manual => bindings::virtio_sim_mode_VIRTIO_SIM_MANUAL,
             Self::InKick => bindings::virtio_sim_mode_VIRTIO_SIM_IN_KICK,
             Self::Deferred => bindings::virtio_sim_mode_VIRTIO_SIM_DEFERRED,
+            Self::Slow => bindings::virtio_sim_mode_VIRTIO_SIM_SLOW,
         }
     }
 }
@@ -328,7 +354,8 @@ impl Sim {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if no driver is bound then, or another error of the driver core.
+    /// `ENODEV` if no driver is bound then, `EBUSY` if the device is frozen, or another error of
+    /// the driver core.
     pub fn bind(&self) -> Result {
         // SAFETY: The device is valid, by the invariants of `Sim`.
         to_result(unsafe { bindings::virtio_sim_bind(self.0.as_ptr()) })
@@ -341,9 +368,6 @@ impl Sim {
     }
 
     /// Freezes the device, as before the system is suspended. Process context.
-    ///
-    /// A device that is frozen, or prepared for a reset, is restored before it is bound, unbound or
-    /// dropped.
     ///
     /// # Errors
     ///
@@ -366,10 +390,13 @@ impl Sim {
 
     /// Prepares the driver for a reset by the transport. Process context.
     ///
+    /// Nobody is bound or unbound until [`reset_done`](Self::reset_done), which the same task has
+    /// to call.
+    ///
     /// # Errors
     ///
-    /// That of the driver, `EBUSY` if it is frozen or prepared, `EOPNOTSUPP` if there is no driver,
-    /// or one that cannot do this.
+    /// That of the driver, `EBUSY` if it is frozen or prepared, `EOPNOTSUPP` if the driver cannot
+    /// do this.
     pub fn reset_prepare(&self) -> Result {
         // SAFETY: The device is valid, by the invariants of `Sim`.
         to_result(unsafe { bindings::virtio_sim_reset_prepare(self.0.as_ptr()) })

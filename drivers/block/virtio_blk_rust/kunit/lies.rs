@@ -354,6 +354,8 @@ mod tests {
                     }
                     rig.works_again()?;
                 } else {
+                    // It may have been bound when the ring broke, or not yet.
+                    disk.unbind();
                     bind_honest(&disk)?;
                 }
             }

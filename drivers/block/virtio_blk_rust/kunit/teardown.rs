@@ -2,10 +2,19 @@
 
 //! The end of devices, in every state.
 
-use super::*;
-use kernel::virtio::sim::{
-    DeviceLie,
-    DiskLie, //
+use super::{
+    super::SILENCE,
+    *, //
+};
+use kernel::{
+    sync::Arc,
+    time::delay::fsleep,
+    virtio::sim::{
+        DeviceLie,
+        DiskLie,
+        Killed,
+        Task, //
+    }, //
 };
 
 /// Makes each of the allocations `which` of `attempt`, counted from 1, fail in turn, and calls
@@ -190,14 +199,13 @@ mod tests {
 
     /// What is asked of a frozen device waits.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_and_restore() -> Result {
         for features in RINGS {
             let rig = Rig::with(features)?;
             rig.works()?;
             for _ in 0..3 {
-                if rig.disk.freeze() == Err(EOPNOTSUPP) {
-                    return Ok(());
-                }
+                check_eq!(rig.disk.freeze(), Ok(()));
                 let bio = rig.start(Op::Read, 16, 2 * PAGE)?;
                 check!(bio.wait(50).is_none());
                 check_eq!(rig.disk.restore(), Ok(()));
@@ -212,13 +220,14 @@ mod tests {
 
     /// The device has requests when it is frozen, and answers them.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_in_flight() -> Result {
         let rig = Rig::with(&[])?;
         rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
         let bio = rig.start(Op::Read, 16, PAGE)?;
-        check!(matches!(rig.disk.freeze(), Ok(()) | Err(EOPNOTSUPP)));
+        check_eq!(rig.disk.freeze(), Ok(()));
         check_eq!(ended(&bio)?, Ok(()));
-        let _ = rig.disk.restore();
+        check_eq!(rig.disk.restore(), Ok(()));
         drop(bio);
         rig.works()?;
         rig.works_again()
@@ -226,22 +235,24 @@ mod tests {
 
     /// As above, and does not answer: they fail, and so it can be frozen.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_of_a_silent_device() -> Result {
         let rig = Rig::with(&[])?;
         rig.io.set_timeout(300);
         rig.disk.set_mode(ALL_QUEUES, Mode::Manual);
         let bio = rig.start(Op::Read, 16, PAGE)?;
         let start = Instant::<Monotonic>::now();
-        let _ = rig.disk.freeze();
+        check_eq!(rig.disk.freeze(), Ok(()));
         check!(start.elapsed() < LIMIT);
         check_eq!(ended(&bio)?, Err(EIO));
-        let _ = rig.disk.restore();
+        check_eq!(rig.disk.restore(), Ok(()));
         drop(bio);
         rig.works_again()
     }
 
     /// More is asked for than the ring has room for: what has begun ends before.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_with_a_full_ring() -> Result {
         let rig = Rig::new(&disk(&[bit::SEG_MAX]).rings(1, 16).seg_max(14))?;
         rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
@@ -249,11 +260,11 @@ mod tests {
         for i in 0..8 {
             bios.push(rig.start(Op::Read, i * 64, 8 * PAGE)?, GFP_KERNEL)?;
         }
-        check!(matches!(rig.disk.freeze(), Ok(()) | Err(EOPNOTSUPP)));
+        check_eq!(rig.disk.freeze(), Ok(()));
         for bio in &bios {
             check_eq!(ended(bio)?, Ok(()));
         }
-        let _ = rig.disk.restore();
+        check_eq!(rig.disk.restore(), Ok(()));
         drop(bios);
         rig.works()?;
         rig.works_again()
@@ -262,12 +273,11 @@ mod tests {
     /// The device refuses what it agreed to before. What is asked of the disk waits, until the
     /// device changes its mind, or is unbound.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_after_a_restore_that_failed() -> Result {
         for again in [true, false] {
             let rig = Rig::with(&[])?;
-            if rig.disk.freeze() == Err(EOPNOTSUPP) {
-                return Ok(());
-            }
+            check_eq!(rig.disk.freeze(), Ok(()));
             let bio = rig.start(Op::Read, 16, PAGE)?;
             rig.disk.device_lie(DeviceLie::RefuseFeaturesOk);
             check!(rig.disk.restore().is_err());
@@ -287,18 +297,175 @@ mod tests {
         Ok(())
     }
 
+    /// What waited for the device fails.
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn unbind_while_frozen() -> Result {
         let rig = Rig::with(&[])?;
-        if rig.disk.freeze() == Err(EOPNOTSUPP) {
-            return Ok(());
-        }
+        check_eq!(rig.disk.freeze(), Ok(()));
         let bio = rig.start(Op::Read, 16, PAGE)?;
-        // This restores it first.
+        check!(bio.wait(50).is_none());
         unbind_in_time(&rig.disk)?;
-        check!(ended(&bio)?.is_ok());
+        check_eq!(ended(&bio)?, Err(EIO));
         drop(bio);
         rig.works_again()
+    }
+
+    /// While the transport resets the device, nobody is unbound or bound.
+    #[test]
+    fn unbind_while_the_transport_resets() -> Result {
+        for driver in [true, false] {
+            let Rig { io, disk } = Rig::with(&[])?;
+            let disk = Arc::new(disk, GFP_KERNEL)?;
+            if !driver {
+                unbind_in_time(&disk)?;
+            }
+            check_eq!(disk.reset_prepare(), Ok(()));
+            let bio = io.prepare(Op::Read, 16, PAGE as u32)?;
+            if driver {
+                bio.submit()?;
+            }
+            let its = disk.clone();
+            let task = Task::spawn(move || {
+                its.unbind();
+                its.bind()
+            })?;
+            fsleep(Delta::from_millis(50));
+            let early = (bio.wait(0).is_some(), task.has_result());
+            let done = disk.reset_done();
+            check_eq!(task.join()?, Ok(()));
+            check_eq!((early, done), ((false, false), Ok(())));
+            if driver {
+                // It waited for the end of the reset, and whoever unbound for it.
+                check_eq!(ended(&bio)?, Ok(()));
+            }
+            drop(bio);
+            drop(io);
+            let disk = Arc::into_unique_or_drop(disk).ok_or(EINVAL)?;
+            check!(disk.is_bound());
+            disk.unbind();
+            bind_honest(&disk)?;
+        }
+        Ok(())
+    }
+
+    /// A reset takes the device back to the mode that it began with, and the driver to the other.
+    #[test]
+    fn cache_type_after_the_transport_reset() -> Result {
+        let rig = Rig::new(&disk(&[bit::FLUSH, bit::CONFIG_WCE]).wce(1))?;
+        for (kind, wce) in [(c"write through", 0), (c"write back", 1)] {
+            rig.io.store(c"cache_type", kind)?;
+            check_eq!(rig.disk.reset_prepare(), Ok(()));
+            check_eq!(rig.disk.reset_done(), Ok(()));
+            check_eq!(rig.disk.wce(), Ok(wce));
+            check_eq!(rig.io.info().write_cache, wce == 1);
+        }
+        rig.works_again()
+    }
+
+    /// The device is not that of before, and tells nobody.
+    #[test]
+    fn capacity_after_the_transport_reset() -> Result {
+        let rig = Rig::with(&[])?;
+        check_eq!(rig.disk.reset_prepare(), Ok(()));
+        rig.disk.set_config(0, &(SECTORS / 2).to_le_bytes())?;
+        check_eq!(rig.disk.reset_done(), Ok(()));
+        check!(eventually(|| rig.io.info().sectors == SECTORS / 2));
+        rig.works_again()
+    }
+
+    /// The transport does not reset what sleeps.
+    #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
+    fn reset_while_frozen() -> Result {
+        let rig = Rig::with(&[])?;
+        check_eq!(rig.disk.freeze(), Ok(()));
+        check_eq!(rig.disk.reset_prepare(), Err(EBUSY));
+        check_eq!(rig.disk.reset_done(), Err(EINVAL));
+        check_eq!(rig.disk.restore(), Ok(()));
+        rig.works()?;
+        rig.works_again()
+    }
+
+    /// A device that is slow, and always has something. That is waited for, also by a task that
+    /// nobody waits for any more.
+    #[test]
+    fn slow_device() -> Result {
+        for unbind in [false, true] {
+            for kill in [false, true] {
+                let rig = Rig::with(&[])?;
+                rig.disk.set_mode(ALL_QUEUES, Mode::Slow);
+                let mut bios = KVec::new();
+                for i in 0..6 {
+                    bios.push(rig.start(Op::Read, i * 8, PAGE)?, GFP_KERNEL)?;
+                }
+                let killed = kill.then(Killed::new);
+                if unbind {
+                    rig.disk.unbind();
+                } else {
+                    check_eq!(rig.disk.reset_prepare(), Ok(()));
+                }
+                drop(killed);
+                for bio in &bios {
+                    check_eq!(bio.wait(0), Some(Ok(())));
+                }
+                if !unbind {
+                    check_eq!(rig.disk.reset_done(), Ok(()));
+                }
+                drop(bios);
+                rig.works_again()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A device may be silent for as long as a request may take, whatever whoever unbinds it waits.
+    #[test]
+    fn freeze_of_a_device_that_takes_its_time() -> Result {
+        let Rig { io, disk } = Rig::with(&[])?;
+        let disk = Arc::new(disk, GFP_KERNEL)?;
+        disk.set_mode(ALL_QUEUES, Mode::Manual);
+        let bio = io.prepare(Op::Read, 16, PAGE as u32)?;
+        bio.submit()?;
+        let device = disk.clone();
+        let task = Task::spawn(move || {
+            fsleep(SILENCE * 2);
+            device.serve(0, 1)
+        })?;
+        check_eq!(disk.reset_prepare(), Ok(()));
+        check_eq!(bio.wait(0), Some(Ok(())));
+        check_eq!(task.join()?, 1);
+        drop(bio);
+        let disk = Arc::into_unique_or_drop(disk).ok_or(EINVAL)?;
+        check_eq!(disk.reset_done(), Ok(()));
+        unbind_in_time(&disk)?;
+        drop(io);
+        bind_honest(&disk)
+    }
+
+    /// A device that is slower than it may be is given up, whether it has all of the requests or
+    /// one by one.
+    #[test]
+    fn device_that_is_too_slow() -> Result {
+        for pages in [1, 8] {
+            let rig = Rig::new(&disk(&[bit::SEG_MAX]).rings(1, 64).seg_max(62))?;
+            rig.disk.set_mode(ALL_QUEUES, Mode::Slow);
+            rig.io.set_timeout(1000);
+            // Six seconds.
+            let mut bios = KVec::new();
+            for i in 0..30 {
+                bios.push(rig.start(Op::Read, i * 64, pages * PAGE)?, GFP_KERNEL)?;
+            }
+            check_eq!(rig.disk.reset_prepare(), Ok(()));
+            for bio in &bios {
+                check!(bio.wait(0).is_some());
+            }
+            check_eq!(bios[29].wait(0), Some(Err(EIO)));
+            check_eq!(rig.disk.reset_done(), Ok(()));
+            drop(bios);
+            rig.works_again()?;
+        }
+        Ok(())
     }
 
     /// The transport resets the device: what it has is answered before, what comes meanwhile waits.
@@ -324,8 +491,9 @@ mod tests {
     }
 
     /// The device keeps a write for ever, and answers reads: these earn it no time.
-    fn keeps_one(end: impl FnOnce(&Disk) -> Result) -> Result {
+    fn keeps_one(timeout: u32, end: impl FnOnce(&Disk) -> Result) -> Result {
         let rig = Rig::with(&[])?;
+        rig.io.set_timeout(timeout);
         rig.disk.lie_about(OUT, DiskLie::Never, u32::MAX);
         rig.disk.set_mode(ALL_QUEUES, Mode::Deferred);
         let kept = rig.start(Op::Write, 32, PAGE)?;
@@ -344,18 +512,15 @@ mod tests {
 
     #[test]
     fn unbind_of_a_device_that_keeps_one() -> Result {
-        keeps_one(unbind_in_time)
+        keeps_one(3 * LONG, unbind_in_time)
     }
 
     #[test]
+    #[cfg(CONFIG_PM_SLEEP)]
     fn freeze_of_a_device_that_keeps_one() -> Result {
-        keeps_one(|disk| {
+        keeps_one(1500, |disk| {
             let start = Instant::<Monotonic>::now();
-            let frozen = disk.freeze();
-            if frozen == Err(EOPNOTSUPP) {
-                return unbind_in_time(disk);
-            }
-            check_eq!(frozen, Ok(()));
+            check_eq!(disk.freeze(), Ok(()));
             check!(start.elapsed() < LIMIT);
             disk.restore()
         })

@@ -8,9 +8,9 @@ use kernel::{
     virtio::sim::{
         DeviceLie,
         DiskLie,
+        Task,
         ZoneInfo, //
-    },
-    workqueue, //
+    }, //
 };
 
 /// The size of a zone, in sectors.
@@ -385,10 +385,8 @@ mod tests {
         drop(bios);
         rig.disk.be_honest();
         rig.disk.set_mode(ALL_QUEUES, Mode::InKick);
-        if rig.disk.freeze() == Err(EOPNOTSUPP) {
-            return Ok(());
-        }
-        check_eq!(rig.disk.restore(), Ok(()));
+        check_eq!(rig.disk.reset_prepare(), Ok(()));
+        check_eq!(rig.disk.reset_done(), Ok(()));
         for _ in 0..2 * rig.io.info().depth {
             rig.works()?;
         }
@@ -404,17 +402,11 @@ mod tests {
         let io = Arc::new(io, GFP_KERNEL)?;
         disk.set_mode(ALL_QUEUES, Mode::Manual);
         let before = disk.kicks(0);
-        let asked = Arc::new(Atomic::new(0_i32), GFP_KERNEL)?;
-        let (task_io, task_asked) = (io.clone(), asked.clone());
-        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            let error = task_io.zones(0, 1).err().map_or(1, |e| e.to_errno());
-            drop(task_io);
-            task_asked.store(error, Relaxed);
-        })?;
+        let its = io.clone();
+        let task = Task::spawn(move || its.zones(0, 1).err())?;
         check!(eventually(|| disk.kicks(0) > before));
         unbind_in_time(&disk)?;
-        check!(eventually(|| asked.load(Relaxed) != 0));
-        check_eq!(asked.load(Relaxed), EIO.to_errno());
+        check_eq!(task.join()?, Some(EIO));
         check_eq!(io.zones(0, 1)?.len(), 0);
         check_eq!(io.geometry(), Err(ENODEV));
         drop(io);
