@@ -33,10 +33,10 @@ help:
 	@echo 'make send-test mail the patches to a server of our own, apply what arrives'
 	@echo 'make matrix   other compilers, configurations, machines: hours; the results are'
 	@echo '              kept; ONLY=text: some cells, AGAIN=1: those with results, too'
-	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml, uml-debug or arm64-boot'
+	@echo 'make shell    an interactive guest; VARIANT=x86_64, uml, uml-debug, uml-smp, arm64-boot'
 	@echo 'make doctor   find or install every tool that is needed'
-	@echo 'make build    build the kernels; VARIANT=...: these only, also arm64-boot;'
-	@echo '              arm64, riscv64, lint: just our objects'
+	@echo 'make build    build the kernels; VARIANT=...: these only, also uml-smp,'
+	@echo '              arm64-boot; arm64, riscv64, lint: just our objects'
 	@echo 'make clean    remove what was built; ALL=1: downloads and tools, too'
 	@echo
 	@echo 'KERNEL_TREE=/path     your own source, Linux 7.3 or later'

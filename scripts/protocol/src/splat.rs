@@ -119,6 +119,13 @@ const DEAD_SOCKET: &str = "virtio_uml itself warns of a dead connection, whateve
 const HRTIMER: &str =
     "the hrtimer doctests of the kernel put timers on the stack without saying so";
 
+/// Before any of our code runs.
+const START: &[Accepted] = &[Accepted {
+    first: "suspicious RCU usage",
+    text: "Callback enqueued on offline CPU",
+    reason: "user-mode Linux frees memory on a processor that it is about to start",
+}];
+
 const BACKEND_DIES: &[Accepted] = &[
     Accepted {
         first: "virtio_uml.c",
@@ -173,6 +180,7 @@ pub struct Splat {
 
 /// All splats in `lines`; what belongs to one is not reported again.
 pub fn find<S: AsRef<str>>(lines: &[S], accepted: &[Accepted]) -> Vec<Splat> {
+    let all = START.iter().chain(accepted);
     let mut found = Vec::new();
     let mut inside_until = 0;
     for (index, line) in lines.iter().enumerate() {
@@ -191,7 +199,7 @@ pub fn find<S: AsRef<str>>(lines: &[S], accepted: &[Accepted]) -> Vec<Splat> {
         found.push(Splat {
             line: index,
             meaning: sign.meaning,
-            accepted: accepted.iter().find(expected).map(|entry| entry.reason),
+            accepted: all.clone().find(expected).map(|entry| entry.reason),
             excerpt,
         });
     }

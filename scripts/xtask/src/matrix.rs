@@ -5,10 +5,10 @@
 //! its date, and good for as long as what it is of stays the same.
 
 mod arch;
-mod arm64;
 mod cell;
 mod choices;
 mod kernel;
+mod machine;
 mod random;
 mod record;
 mod roots;
@@ -30,6 +30,7 @@ use crate::report::{now, table, Entry, Report};
 use crate::source::{self, Source};
 use crate::stamp::Fingerprint;
 use cell::Cell;
+use machine::Machine;
 use record::{Record, Subject};
 use tools::{Set, Tools};
 
@@ -89,8 +90,11 @@ fn needs(cells: &[Cell]) -> Vec<Need> {
     if cells.iter().any(|cell| matches!(cell, Cell::Toolchain(_))) {
         needs.extend([Need::Guest, Need::Uml]);
     }
-    if cells.contains(&Cell::Arm64) {
+    if cells.contains(&Cell::Machine(Machine::Arm64)) {
         needs.push(Need::Arm64);
+    }
+    if cells.contains(&Cell::Machine(Machine::Smp)) {
+        needs.extend([Need::Guest, Need::Uml, Need::Disks]);
     }
     if cells.contains(&Cell::Users) {
         needs.extend([Need::Guest, Need::Qemu]);

@@ -387,7 +387,7 @@ pub fn rng(platform: Platform) -> Boot {
     checks.push("kernel-log");
     let seconds = match platform {
         Platform::Uml => 240,
-        Platform::UmlDebug => 900,
+        Platform::UmlDebug | Platform::UmlSmp => 900,
         _ => 420,
     };
     Boot {

@@ -91,7 +91,8 @@ pub fn run(ctx: &Context, variants: &[Variant]) -> Result<()> {
 /// What some variants need beyond [`Need::Kernel`].
 pub fn extra_needs(variants: &[Variant]) -> Vec<Need> {
     let mut needs = Vec::new();
-    if variants.contains(&Variant::UmlDebug) {
+    let debug = [Variant::UmlDebug, Variant::UmlSmp];
+    if variants.iter().any(|variant| debug.contains(variant)) {
         needs.push(Need::DebugKernel);
     }
     if variants.iter().any(|variant| !variant.is_bootable()) {

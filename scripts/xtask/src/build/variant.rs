@@ -12,6 +12,8 @@ pub enum Variant {
     Uml,
     /// User-mode Linux with KASAN, lockdep and the other checkers
     UmlDebug,
+    /// The same, with several processors
+    UmlSmp,
     /// Only our objects, for another machine
     Arm64,
     /// For QEMU on another architecture
@@ -72,6 +74,7 @@ impl Variant {
             Self::X86_64 => "x86_64",
             Self::Uml => "uml",
             Self::UmlDebug => "uml-debug",
+            Self::UmlSmp => "uml-smp",
             Self::Arm64 => "arm64",
             Self::Arm64Boot => "arm64-boot",
             Self::Riscv64 => "riscv64",
@@ -83,7 +86,7 @@ impl Variant {
     pub fn arch(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
-            Self::Uml | Self::UmlDebug | Self::Lint => "um",
+            Self::Uml | Self::UmlDebug | Self::UmlSmp | Self::Lint => "um",
             Self::Arm64 | Self::Arm64Boot => "arm64",
             Self::Riscv64 => "riscv",
         }
@@ -96,6 +99,7 @@ impl Variant {
             Self::Uml => &["common", "uml", "xfs"],
             Self::Lint => &["common", "uml", "lint"],
             Self::UmlDebug => &["common", "uml", "xfs", "debug"],
+            Self::UmlSmp => &["common", "uml", "xfs", "debug", "smp"],
             Self::Arm64 => &["common", "arm64"],
             Self::Arm64Boot => &["common", "arm64", "arm64-boot"],
             Self::Riscv64 => &["common", "riscv64"],
@@ -105,14 +109,14 @@ impl Variant {
     /// Whether it comes to a whole kernel.
     pub fn is_bootable(self) -> bool {
         match self {
-            Self::X86_64 | Self::Uml | Self::UmlDebug | Self::Arm64Boot => true,
+            Self::X86_64 | Self::Uml | Self::UmlDebug | Self::UmlSmp | Self::Arm64Boot => true,
             Self::Arm64 | Self::Riscv64 | Self::Lint => false,
         }
     }
 
     pub fn steps(self) -> &'static [Step] {
         match self {
-            Self::X86_64 | Self::Uml | Self::UmlDebug | Self::Arm64Boot => ALL,
+            Self::X86_64 | Self::Uml | Self::UmlDebug | Self::UmlSmp | Self::Arm64Boot => ALL,
             Self::Arm64 | Self::Riscv64 => OBJECTS,
             Self::Lint => LINT,
         }
@@ -123,7 +127,7 @@ impl Variant {
     pub fn image(self) -> &'static str {
         match self {
             Self::X86_64 => "arch/x86/boot/bzImage",
-            Self::Uml | Self::UmlDebug => "linux",
+            Self::Uml | Self::UmlDebug | Self::UmlSmp => "linux",
             Self::Arm64Boot => "arch/arm64/boot/Image",
             Self::Arm64 | Self::Riscv64 | Self::Lint => "rust/kernel.o",
         }
@@ -135,7 +139,7 @@ impl Variant {
         match self {
             Self::X86_64 => 1515,
             Self::Uml => 1109,
-            Self::UmlDebug => 1150,
+            Self::UmlDebug | Self::UmlSmp => 1150,
             Self::Arm64Boot => 1500,
             Self::Arm64 | Self::Riscv64 | Self::Lint => 120,
         }

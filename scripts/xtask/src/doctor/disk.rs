@@ -29,6 +29,7 @@ const PRODUCTS: &[(Need, &str, u64)] = &[
     (Need::Lint, "series.git", 400 * MB),
     (Need::Lint, "check-patches", 3000 * MB),
     (Need::Matrix, "matrix", 5000 * MB),
+    (Need::Matrix, "build/uml-smp", 900 * MB),
     (Need::Roots, "roots", 4000 * MB),
     (Need::Kernel, "toolchain", 500 * MB),
     (Need::Kernel, "cargo-target", 1500 * MB),

@@ -159,19 +159,33 @@ pub fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
 /// The guest, its console not yet connected.
 pub fn command(bootable: &Bootable, dir: &Path, boot: &Boot, sockets: &[Socket]) -> Command {
     let kernel = &bootable.kernel;
-    let memory = match (kernel.variant, boot.disks.is_empty()) {
+    let debug = [Variant::UmlDebug, Variant::UmlSmp].contains(&kernel.variant);
+    let memory = match (debug, boot.disks.is_empty()) {
         // KASAN keeps a byte for each eight.
-        (Variant::UmlDebug, true) => "512M",
-        (_, true) => "256M",
+        (true, true) => "512M",
+        (false, true) => "256M",
         // The programs for disks stay in memory, with all their libraries.
-        (Variant::UmlDebug, false) => "768M",
-        (_, false) => "512M",
+        (true, false) => "768M",
+        (false, false) => "512M",
     };
+    let smp = kernel.variant == Variant::UmlSmp;
+    // Processes cannot be traced by several processors. The end of a device waits
+    // for several grace periods, which are not to be the time of the tests.
+    let cpus = smp.then(|| {
+        [
+            format!("ncpus={}", boot.cpus),
+            "seccomp=on".into(),
+            "rcupdate.rcu_expedited=1".into(),
+            "rcutree.jiffies_till_first_fqs=0".into(),
+            "rcutree.jiffies_till_next_fqs=1".into(),
+        ]
+    });
     let devices = sockets
         .iter()
         .map(|Socket { path, device }| format!("virtio_uml.device={}:{device}", path.display()));
     Command::new(&kernel.image)
         .arg(format!("mem={memory}"))
+        .args(cpus.into_iter().flatten())
         .arg(format!("initrd={}", bootable.initramfs(boot).display()))
         .arg(format!("uml_dir={}", dir.join("uml").display()))
         .args(devices)

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use super::machine::{self, Machine};
 use super::tools::{Set, Tools};
 use super::virtio::{self, Virtio};
-use super::{arch, arm64, random, toolchain, users, Bench};
+use super::{arch, random, toolchain, users, Bench};
 use crate::build::Variant;
 use crate::context::Context;
 use crate::report::Entry;
@@ -20,7 +21,7 @@ pub enum Cell {
     Toolchain(Set),
     Virtio(Virtio),
     Arch(Variant),
-    Arm64,
+    Machine(Machine),
     Users,
     Random(u64),
 }
@@ -32,11 +33,12 @@ impl Cell {
         let virtio = Virtio::ALL.into_iter().map(Self::Virtio);
         let arch = arch::ALL.into_iter().map(Self::Arch);
         let random = (1..=random::COUNT).map(Self::Random);
-        let others = [Self::Arm64, Self::Users].into_iter();
+        let machines = Machine::ALL.into_iter().map(Self::Machine);
         toolchains
             .chain(virtio)
             .chain(arch)
-            .chain(others)
+            .chain(machines)
+            .chain([Self::Users])
             .chain(random)
             .collect()
     }
@@ -47,7 +49,7 @@ impl Cell {
             Self::Toolchain(set) => toolchain::names(set),
             Self::Virtio(virtio) => vec![virtio.name()],
             Self::Arch(variant) => vec![arch::name(variant)],
-            Self::Arm64 => arm64::names(),
+            Self::Machine(machine) => machine.names(),
             Self::Users => users::names(),
             Self::Random(number) => vec![format!("matrix.random.{number:02}")],
         }
@@ -56,7 +58,7 @@ impl Cell {
     pub fn set(self) -> Set {
         match self {
             Self::Toolchain(set) => set,
-            Self::Virtio(_) | Self::Arch(_) | Self::Arm64 | Self::Users | Self::Random(_) => {
+            Self::Virtio(_) | Self::Arch(_) | Self::Machine(_) | Self::Users | Self::Random(_) => {
                 Set::Machine
             }
         }
@@ -71,7 +73,7 @@ impl Cell {
                 virtio.fragments(ctx).into_iter().chain([wishes]).collect()
             }
             Self::Arch(variant) => arch::fragments(ctx, variant),
-            Self::Arm64 => arm64::fragments(ctx),
+            Self::Machine(machine) => machine.fragments(ctx),
             Self::Users => {
                 let wishes = users::wishes(ctx);
                 users::fragments(ctx).into_iter().chain([wishes]).collect()
@@ -102,7 +104,7 @@ impl Cell {
             Self::Toolchain(set) => toolchain::run(ctx, machine, tools, tree, set),
             Self::Virtio(virtio) => virtio::run(ctx, tools, tree, virtio).map(one),
             Self::Arch(variant) => arch::run(ctx, tools, tree, variant).map(one),
-            Self::Arm64 => arm64::run(ctx, machine, tree),
+            Self::Machine(other) => machine::run(ctx, machine, tree, other),
             Self::Users => users::run(ctx, machine, tools, source, tree),
             Self::Random(number) => random::run(ctx, tools, tree, name, number).map(one),
         }

@@ -11,6 +11,8 @@ pub enum Platform {
     Uml,
     /// The same, with the kernel's checkers.
     UmlDebug,
+    /// The same, with several processors.
+    UmlSmp,
     /// QEMU's q35; devices sit on PCI.
     Qemu,
     /// QEMU's microvm; devices are memory-mapped.
@@ -26,6 +28,7 @@ impl Platform {
         match self {
             Self::Uml => "uml",
             Self::UmlDebug => "uml-debug",
+            Self::UmlSmp => "uml-smp",
             Self::Qemu => "qemu",
             Self::QemuMmio => "qemu-mmio",
             Self::Arm64 => "arm64",
@@ -37,6 +40,7 @@ impl Platform {
         match self {
             Self::Uml => Variant::Uml,
             Self::UmlDebug => Variant::UmlDebug,
+            Self::UmlSmp => Variant::UmlSmp,
             Self::Qemu | Self::QemuMmio => Variant::X86_64,
             Self::Arm64 | Self::Arm64Mmio => Variant::Arm64Boot,
         }
@@ -44,13 +48,19 @@ impl Platform {
 
     /// Where a kernel is booted for a person to look around, if it is one.
     pub fn of(variant: Variant) -> Option<Self> {
-        let platforms = [Self::Uml, Self::UmlDebug, Self::Qemu, Self::Arm64];
+        let platforms = [
+            Self::Uml,
+            Self::UmlDebug,
+            Self::UmlSmp,
+            Self::Qemu,
+            Self::Arm64,
+        ];
         let fits = |platform: &Self| platform.variant() == variant;
         platforms.into_iter().find(fits)
     }
 
     pub fn is_uml(self) -> bool {
-        matches!(self, Self::Uml | Self::UmlDebug)
+        matches!(self, Self::Uml | Self::UmlDebug | Self::UmlSmp)
     }
 
     pub fn is_arm64(self) -> bool {
@@ -64,6 +74,6 @@ impl Platform {
 
     /// Whether its kernel looks for memory leaks.
     pub fn has_kmemleak(self) -> bool {
-        self == Self::UmlDebug || self.is_arm64()
+        matches!(self, Self::UmlDebug | Self::UmlSmp) || self.is_arm64()
     }
 }

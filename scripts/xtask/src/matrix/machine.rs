@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! arm64: the whole kernel, booted in QEMU, with the tests that run in guests.
+//! Other machines: the whole kernel, booted, with the tests that run in guests.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -18,11 +18,56 @@ use crate::report::{Counts, Entry};
 use crate::scenario::{self, Boot, Platform};
 use crate::ui;
 
-const BUILD: &str = "matrix.arm64.build";
+/// A machine that `make test` does without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// QEMU interprets it, so how fast it is would say nothing.
+    Arm64,
+    /// The checkers, and several processors. This cannot be suspended.
+    Smp,
+}
 
-/// One result for each boot, by its name. How fast it is would say nothing: an
-/// x86-64 interprets it.
-fn boots() -> Vec<(String, Boot)> {
+impl Machine {
+    pub const ALL: [Self; 2] = [Self::Arm64, Self::Smp];
+
+    pub fn variant(self) -> Variant {
+        match self {
+            Self::Arm64 => Variant::Arm64Boot,
+            Self::Smp => Variant::UmlSmp,
+        }
+    }
+
+    fn build(self) -> String {
+        match self {
+            Self::Arm64 => "matrix.arm64.build".to_owned(),
+            Self::Smp => "matrix.smp.build".to_owned(),
+        }
+    }
+
+    /// One result for each boot, by its name.
+    fn boots(self) -> Vec<(String, Boot)> {
+        match self {
+            Self::Arm64 => arm64(),
+            Self::Smp => smp(),
+        }
+    }
+
+    /// The names of all results.
+    pub fn names(self) -> Vec<String> {
+        let boots = self.boots().into_iter().map(|(name, _)| name);
+        std::iter::once(self.build()).chain(boots).collect()
+    }
+
+    /// What it is configured with, as for `make build` and `make shell`.
+    pub fn fragments(self, ctx: &Context) -> Vec<PathBuf> {
+        let names = self.variant().fragments().iter();
+        names
+            .map(|name| kernel::fragment(&ctx.repo, name))
+            .collect()
+    }
+}
+
+fn arm64() -> Vec<(String, Boot)> {
     use Platform::{Arm64, Arm64Mmio};
     let mut boots = vec![("matrix.arm64.kunit".to_owned(), scenario::kunit(Arm64))];
     for (bus, platform) in [("pci", Arm64), ("mmio", Arm64Mmio)] {
@@ -38,28 +83,31 @@ fn boots() -> Vec<(String, Boot)> {
     boots
 }
 
-/// The names of all results.
-pub fn names() -> Vec<String> {
-    let boots = boots().into_iter().map(|(name, _)| name);
-    std::iter::once(BUILD.to_owned()).chain(boots).collect()
-}
-
-/// What it is configured with, as for `make build` and `make shell`.
-pub fn fragments(ctx: &Context) -> Vec<PathBuf> {
-    let names = Variant::Arm64Boot.fragments().iter();
-    names
-        .map(|name| kernel::fragment(&ctx.repo, name))
-        .collect()
+fn smp() -> Vec<(String, Boot)> {
+    use Platform::UmlSmp;
+    let boots = [
+        scenario::kunit(UmlSmp),
+        scenario::rng(UmlSmp),
+        scenario::slow(UmlSmp),
+        scenario::backend_dies(UmlSmp),
+        scenario::blk(UmlSmp),
+        scenario::blk_backend_dies(UmlSmp),
+        scenario::blk_backend_restarts(UmlSmp),
+        scenario::blk_power_cut(UmlSmp),
+    ];
+    let named = |boot: Boot| (format!("matrix.smp.{}", boot.scenario), boot);
+    boots.into_iter().map(named).collect()
 }
 
 /// Builds it, and boots it for each result.
-pub fn run(ctx: &Context, tools: &Toolchain, tree: &Tree) -> Result<Vec<Entry>> {
-    let boots = boots();
+pub fn run(ctx: &Context, tools: &Toolchain, tree: &Tree, machine: Machine) -> Result<Vec<Entry>> {
+    let boots = machine.boots();
     let started = Instant::now();
-    let kernel = build::ensure(ctx, tools, tree, Variant::Arm64Boot);
+    let kernel = build::ensure(ctx, tools, tree, machine.variant());
     check_interrupt()?;
     let compilers = format!("rustc {}, LLVM {}", tools.rustc_version, tools.llvm_version);
-    let mut results = vec![built(&kernel, &compilers, started)];
+    let entry = Entry::new(machine.build());
+    let mut results = vec![built(entry, &kernel, &compilers, started)];
     let Ok(kernel) = kernel else {
         let not_built = |(name, _)| Entry::new(name).fail("the kernel was not built");
         results.extend(boots.into_iter().map(not_built));
@@ -73,15 +121,15 @@ pub fn run(ctx: &Context, tools: &Toolchain, tree: &Tree) -> Result<Vec<Entry>> 
     Ok(results)
 }
 
-fn built(kernel: &Result<Kernel>, compilers: &str, started: Instant) -> Entry {
-    let entry = Entry::new(BUILD);
+fn built(entry: Entry, kernel: &Result<Kernel>, compilers: &str, started: Instant) -> Entry {
     let took = ui::duration(started.elapsed());
     match kernel {
         Ok(kernel) => {
             let modules = kernel.modules.len();
             let detail = format!(
-                "Linux {} for arm64, {compilers}, brought up to date in {took}",
-                kernel.release
+                "Linux {} for {}, {compilers}, brought up to date in {took}",
+                kernel.release,
+                kernel.variant.name()
             );
             entry.pass(modules as f64, "modules", detail)
         }
@@ -136,6 +184,8 @@ fn brief(result: &Entry) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -157,12 +207,14 @@ mod tests {
 
     #[test]
     fn each_boot_has_a_name_of_its_own() {
-        let boots = boots();
-        let mut names: Vec<_> = boots.iter().map(|(name, _)| name).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), boots.len());
-        let logs: std::collections::BTreeSet<_> = boots.iter().map(|(_, boot)| boot.id()).collect();
-        assert_eq!(logs.len(), boots.len());
+        for machine in Machine::ALL {
+            let boots = machine.boots();
+            let mut names: Vec<_> = boots.iter().map(|(name, _)| name).collect();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), boots.len());
+            let logs: BTreeSet<_> = boots.iter().map(|(_, boot)| boot.id()).collect();
+            assert_eq!(logs.len(), boots.len());
+        }
     }
 }
