@@ -124,6 +124,7 @@ mod id;
 mod lock;
 mod offered;
 mod pages;
+mod patience;
 mod queue;
 mod queue_set;
 mod request;
@@ -139,7 +140,6 @@ pub use self::block::{
 };
 pub use self::{
     adapter::Adapter,
-    any_queue::Patience,
     buffer::{
         Buffer,
         Memory, //
@@ -177,6 +177,7 @@ pub use self::{
         Direction,
         Pages, //
     },
+    patience::Patience,
     queue::{
         Handler,
         VirtQueue, //

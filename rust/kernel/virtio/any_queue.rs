@@ -15,6 +15,7 @@ use super::{
         flags,
         QueueLockGuard, //
     },
+    patience::Patience,
     queue::{
         Handler,
         VirtQueue, //
@@ -48,9 +49,7 @@ use crate::{
         delay::fsleep,
         msecs_to_jiffies,
         Delta,
-        Instant,
         Jiffies,
-        Monotonic,
         Msecs, //
     }, //
 };
@@ -65,33 +64,6 @@ const RECHECK: Msecs = 500;
 /// How long it sleeps at a time where no interrupt comes, and a task that was killed where no
 /// signal may end the wait, in milliseconds.
 const PAUSE: Msecs = 10;
-
-/// How long a device is waited for that is to be taken away.
-///
-/// One is for all queues of the device, and for all that is done to take it away.
-pub struct Patience {
-    silence: Delta,
-    total: Delta,
-    start: Instant<Monotonic>,
-}
-
-impl Patience {
-    /// Ends when nothing came back for as long as `silence`, and `times` that from now in any case.
-    pub fn new(silence: Delta, times: u32) -> Self {
-        let total = silence.as_nanos().saturating_mul(times.into());
-        Self {
-            silence,
-            total: Delta::from_nanos(total),
-            start: Instant::now(),
-        }
-    }
-
-    /// How long it lasts if nothing comes back: zero when it is at its end.
-    fn left(&self) -> Jiffies {
-        let left = self.silence.min(self.total - self.start.elapsed());
-        msecs_to_jiffies(left.as_millis().max(0).try_into().unwrap_or(Msecs::MAX))
-    }
-}
 
 /// A [`Handler`] that takes tokens of its buffers, see [`Buffer::into_token`].
 ///

@@ -9,11 +9,11 @@ use super::{
         AnyQueue,
         Attempt,
         Inner,
-        Patience,
         Shared, //
     },
     buffer::Buffer,
     lock::QueueLock,
+    patience::Patience,
     queue_set,
     ring::{
         After,
