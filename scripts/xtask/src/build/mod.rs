@@ -91,8 +91,7 @@ pub fn run(ctx: &Context, variants: &[Variant]) -> Result<()> {
 /// What some variants need beyond [`Need::Kernel`].
 pub fn extra_needs(variants: &[Variant]) -> Vec<Need> {
     let mut needs = Vec::new();
-    let debug = [Variant::UmlDebug, Variant::UmlSmp];
-    if variants.iter().any(|variant| debug.contains(variant)) {
+    if variants.iter().any(|variant| variant.has_checkers()) {
         needs.push(Need::DebugKernel);
     }
     if variants.iter().any(|variant| !variant.is_bootable()) {

@@ -106,6 +106,11 @@ impl Variant {
         }
     }
 
+    /// Whether it has KASAN, lockdep and the others, which take time and memory.
+    pub fn has_checkers(self) -> bool {
+        matches!(self, Self::UmlDebug | Self::UmlSmp)
+    }
+
     /// Whether it comes to a whole kernel.
     pub fn is_bootable(self) -> bool {
         match self {

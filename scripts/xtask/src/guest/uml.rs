@@ -159,8 +159,7 @@ pub fn await_socket(backend: &mut Running, socket: &Path) -> Result<()> {
 /// The guest, its console not yet connected.
 pub fn command(bootable: &Bootable, dir: &Path, boot: &Boot, sockets: &[Socket]) -> Command {
     let kernel = &bootable.kernel;
-    let debug = [Variant::UmlDebug, Variant::UmlSmp].contains(&kernel.variant);
-    let memory = match (debug, boot.disks.is_empty()) {
+    let memory = match (kernel.variant.has_checkers(), boot.disks.is_empty()) {
         // KASAN keeps a byte for each eight.
         (true, true) => "512M",
         (false, true) => "256M",

@@ -74,6 +74,6 @@ impl Platform {
 
     /// Whether its kernel looks for memory leaks.
     pub fn has_kmemleak(self) -> bool {
-        matches!(self, Self::UmlDebug | Self::UmlSmp) || self.is_arm64()
+        self.variant().has_checkers() || self.is_arm64()
     }
 }
